@@ -48,7 +48,23 @@ impl fmt::Display for RequestId {
 
 /// Names one call that this end has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub(crate) u64);
+pub struct CallId(pub(crate) core::num::NonZeroU64);
+
+impl CallId {
+    /// The name of the n-th call; `named` tells whether it has a correlation id.
+    pub(crate) const fn new(n: u64, named: bool) -> Self {
+        let bits = n.wrapping_add(1).wrapping_shl(1) | named as u64;
+        match core::num::NonZeroU64::new(bits) {
+            Some(bits) => Self(bits),
+            None => Self(core::num::NonZeroU64::MIN),
+        }
+    }
+
+    /// Whether the call has a correlation id.
+    pub(crate) const fn is_named(self) -> bool {
+        self.0.get() & 1 == 1
+    }
+}
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

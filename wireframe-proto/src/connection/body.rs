@@ -1,0 +1,193 @@
+//! The rest of a command, in frames of its own.
+
+use alloc::boxed::Box;
+
+use super::Connection;
+use crate::{
+    event::{Body, Discarded, Event},
+    ids::{CorrelationId, RequestId},
+    protocol::{AnswerOrder, WireframeProtocol},
+    schedule::commands::Stage,
+    time::Instant,
+};
+
+impl<P: WireframeProtocol> Connection<P> {
+    /// The next frame of a command's body.
+    ///
+    /// [`Body::Pending`] starts the body clock
+    /// ([`Timeouts::body`](crate::Timeouts::body)), unless it runs already.
+    pub fn next_body(&mut self, id: RequestId, now: Instant) -> Body<P::Frame> {
+        self.observe(now);
+        if self.in_user_code {
+            return Body::Gone;
+        }
+        let max_body_frames = self.config.limits.max_body_frames.get();
+        let deadline = self.body_deadline();
+        let input_ended = self.input_ended;
+        let Some(command) = self.commands.get_mut(id) else {
+            return Body::Gone;
+        };
+        if command.stage != Stage::Running || command.body_dropped {
+            return Body::Gone;
+        }
+        let body = command.body.get_or_insert_with(Box::default);
+        let next = match body.frames.pop_front() {
+            Some(frame) => Body::Frame(frame),
+            None if body.complete => Body::End,
+            None if core::mem::take(&mut body.timed_out) => Body::TimedOut,
+            None if input_ended => Body::UnexpectedEof,
+            None => Body::Pending,
+        };
+        let full = body.frames.len() >= max_body_frames;
+        self.commands.note_fullness(id.index, full);
+        if matches!(next, Body::Pending) {
+            self.commands.await_body(id.index, deadline);
+        }
+        self.update_clocks();
+        next
+    }
+
+    /// The handler no longer waits for the body frame that it asked for: stops the body
+    /// clock.
+    pub fn stop_awaiting_body(&mut self, id: RequestId) {
+        if self.commands.get(id).is_some() {
+            self.commands.stop_awaiting(id.index);
+            self.update_clocks();
+        }
+    }
+
+    /// The handler will read no more of its command's body: what is left of it is
+    /// discarded as it arrives.
+    ///
+    /// Where answers go in order, what the handler answers from now on waits until the
+    /// last frame of a body that has begun was discarded. A body has begun when a frame
+    /// of it has arrived or the handler has asked for one.
+    pub fn drop_body(&mut self, id: RequestId) {
+        if !self.in_user_code && self.commands.get(id).is_some() {
+            self.discard_body(id.index);
+            self.update_clocks();
+        }
+    }
+
+    pub(super) fn discard_body(&mut self, index: u32) {
+        self.commands.stop_awaiting(index);
+        let Some(command) = self.commands.at_mut(index) else {
+            return;
+        };
+        command.body_dropped = true;
+        let queued = command.answer.len();
+        let Some(body) = &mut command.body else {
+            return;
+        };
+        if body.complete || body.discarding {
+            return;
+        }
+        body.discarding = true;
+        body.sendable = queued;
+        body.frames.clear();
+        self.commands.note_fullness(index, false);
+        self.await_rest(index);
+    }
+
+    /// Where the answer waits for the rest of a discarded body, that must come in time.
+    fn await_rest(&mut self, index: u32) {
+        if P::ANSWERS == AnswerOrder::InOrder && !self.input_ended {
+            self.commands.await_body(index, self.body_deadline());
+        }
+    }
+
+    fn body_deadline(&self) -> Instant {
+        self.reading.at(self.now) + self.config.timeouts.body
+    }
+
+    /// A body frame has arrived.
+    pub(super) fn take_body(
+        &mut self,
+        frame: P::Frame,
+        of: Option<CorrelationId>,
+        last: bool,
+    ) -> Event<P::Frame> {
+        let max_body_frames = self.config.limits.max_body_frames.get();
+        let index = self.commands.find(of);
+        let Some((index, command)) = index.and_then(|i| Some((i, self.commands.at_mut(i)?))) else {
+            return self.discard_body_frame();
+        };
+        let info = command.info;
+        let body = command.body.get_or_insert_with(Box::default);
+        if body.complete {
+            return self.discard_body_frame();
+        }
+        body.complete = last;
+        body.discarding |= command.body_dropped;
+        let discarding = body.discarding;
+        if !discarding {
+            body.frames.push_back(frame);
+        }
+        let full = body.frames.len() >= max_body_frames && !last;
+        self.commands.stop_awaiting(index);
+        self.commands.note_fullness(index, full);
+        if !discarding {
+            return Event::Body(info);
+        }
+        if last {
+            self.settle_commands(index);
+        } else {
+            self.await_rest(index);
+        }
+        self.discard_body_frame()
+    }
+
+    fn discard_body_frame(&mut self) -> Event<P::Frame> {
+        self.stats.bodies_discarded += 1;
+        Event::Discarded(Discarded::Body)
+    }
+
+    /// The peer has ended its output: bodies that are waited for will not come.
+    pub(super) fn next_unanswerable_body(&mut self) -> Option<Event<P::Frame>> {
+        if !self.input_ended {
+            return None;
+        }
+        while let Some((index, _)) = self.commands.first_awaited() {
+            crate::steps::step();
+            self.commands.stop_awaiting(index);
+            let Some(command) = self.commands.at_mut(index) else {
+                continue;
+            };
+            let info = command.info;
+            let Some(body) = &mut command.body else {
+                continue;
+            };
+            if !body.discarding {
+                return Some(Event::Body(info));
+            }
+            body.complete = true;
+            self.settle_commands(index);
+        }
+        None
+    }
+
+    /// Tells the handlers whose body time limit is over, at the given time of the
+    /// reading clock.
+    pub(super) fn expire_bodies(&mut self, at: Instant) {
+        while let Some((index, deadline)) = self.commands.first_awaited() {
+            crate::steps::step();
+            if deadline > at {
+                return;
+            }
+            self.commands.stop_awaiting(index);
+            let Some(command) = self.commands.at_mut(index) else {
+                continue;
+            };
+            let info = command.info;
+            let Some(body) = &mut command.body else {
+                continue;
+            };
+            if body.discarding {
+                self.close_with_goodbye(crate::CloseReason::BodyTimedOut);
+                return;
+            }
+            body.timed_out = true;
+            self.events.push_back(Event::Body(info));
+        }
+    }
+}

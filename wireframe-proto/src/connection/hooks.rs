@@ -1,0 +1,59 @@
+//! Calling into the protocol.
+
+use super::Connection;
+use crate::{
+    codec::Codec,
+    context::{ConnectionContext, PushSink},
+    error::{Refusal, Rejected},
+    ids::Priority,
+    protocol::{Context, RequestInfo, WireframeProtocol},
+    schedule::pushes::{Accepted, Pushes},
+};
+
+/// The engine's own place for what hooks push.
+pub(super) struct EngineSink<'a, P: WireframeProtocol> {
+    pub(super) pushes: &'a mut Pushes<P::Frame>,
+    pub(super) codec: &'a P::Codec,
+}
+
+impl<P: WireframeProtocol> PushSink<P::Frame> for EngineSink<'_, P> {
+    fn push(&mut self, priority: Priority, frame: P::Frame) -> Result<(), Rejected<P::Frame>> {
+        if !self.pushes.open {
+            return Err(Rejected::new(frame, Refusal::Closed));
+        }
+        let charge = self.codec.encoded_len(&frame);
+        if !self.pushes.has_room(priority, charge) {
+            return Err(Rejected::new(frame, Refusal::Full));
+        }
+        self.pushes.accept(priority, Accepted::new(frame, charge));
+        Ok(())
+    }
+}
+
+impl<P: WireframeProtocol> Connection<P> {
+    /// Runs one hook, marked: if it panics, the mark stays.
+    #[inline]
+    pub(super) fn hook<R>(
+        &mut self,
+        request: Option<RequestInfo>,
+        run: impl FnOnce(&P, &mut Context<'_, P>) -> R,
+    ) -> R {
+        self.in_user_code = true;
+        let result = run(
+            &self.protocol,
+            &mut ConnectionContext {
+                session: &mut self.session,
+                peer: self.peer,
+                request,
+                in_flight: self.commands.live(),
+                close: &mut self.close_asked,
+                pushes: &mut EngineSink::<P> {
+                    pushes: &mut self.pushes,
+                    codec: &self.codec,
+                },
+            },
+        );
+        self.in_user_code = false;
+        result
+    }
+}

@@ -1,0 +1,435 @@
+//! From received bytes to events.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Connection, Phase};
+use crate::{
+    codec::Codec,
+    error::{CloseReason, LimitExceeded, Malformed, UnexpectedEof},
+    event::{Discarded, Event},
+    fragment::{FragmentMeta, FragmentStrategy},
+    ids::{CorrelationId, Side},
+    protocol::{Reaction, Role, View, WireframeProtocol},
+    time::Instant,
+};
+
+/// A header that has not ended after so many bytes is refused.
+const MAX_HEADER_LEN: usize = 64 * 1024;
+
+/// What may be allocated for a message before more of it has arrived.
+const ON_TRUST: usize = 256 * 1024;
+
+/// Payloads below this are copied out when the library keeps them, so that they do not
+/// pin the read buffer they came in.
+const COPY_BELOW: usize = 4 * 1024;
+
+/// With less room than this at its end the read buffer is renewed.
+const MIN_ROOM: usize = 8 * 1024;
+
+impl<P: WireframeProtocol> Connection<P> {
+    /// The buffer to read into, with room at its end. Only append to it, then call
+    /// [`handle_received`](Self::handle_received).
+    ///
+    /// The room never exceeds what
+    /// [`Limits::read_buffer`](crate::Limits::read_buffer) allows, or, inside a large
+    /// frame, the larger of 256 KiB and twice what has arrived of it.
+    pub fn receive_buffer(&mut self) -> &mut BytesMut {
+        let arrived = self.receive.len();
+        let want = match &self.unit {
+            Some(unit) => {
+                let missing = to_usize(unit.payload_len).saturating_sub(arrived);
+                missing.min(arrived.max(ON_TRUST.saturating_sub(arrived)))
+            }
+            None => self.config.limits.read_buffer.get(),
+        };
+        let room = self.receive.capacity() - arrived;
+        if room < want.min(MIN_ROOM) || (arrived == 0 && room < want) {
+            self.renew_receive_buffer(want.max(1));
+        }
+        &mut self.receive
+    }
+
+    /// Makes room for `want` bytes, in the old buffer if nobody else holds a part of it.
+    fn renew_receive_buffer(&mut self, want: usize) {
+        if !self.receive.try_reclaim(want) {
+            let mut fresh = BytesMut::with_capacity(self.receive.len() + want);
+            fresh.extend_from_slice(&self.receive);
+            self.receive = fresh;
+        }
+    }
+
+    /// Takes the read buffer away while it is empty, so that an idle connection holds
+    /// none; a few bytes of a frame that has begun stay behind in a small one.
+    pub fn take_receive_buffer(&mut self) -> Option<BytesMut> {
+        let (len, capacity) = (self.receive.len(), self.receive.capacity());
+        if capacity == 0 || len >= COPY_BELOW || (len > 0 && capacity <= 2 * COPY_BELOW) {
+            return None;
+        }
+        let rest = BytesMut::from(&self.receive[..]);
+        let mut buffer = core::mem::replace(&mut self.receive, rest);
+        buffer.clear();
+        Some(buffer)
+    }
+
+    /// Gives the connection a read buffer to use, unless it has one.
+    pub fn give_receive_buffer(&mut self, mut buffer: BytesMut) {
+        if self.receive.capacity() == 0 {
+            buffer.clear();
+            self.receive = buffer;
+        }
+    }
+
+    /// Bytes have been appended to [`receive_buffer`](Self::receive_buffer).
+    pub fn handle_received(&mut self, now: Instant) {
+        self.observe(now);
+        let fresh = self.receive.len().saturating_sub(self.counted);
+        if fresh == 0 {
+            return;
+        }
+        self.stats.bytes_received += fresh as u64;
+        self.last_activity = self.now;
+        self.starved_at = None;
+        if self.in_user_code || !self.is_open() || self.peer_closed {
+            self.receive.clear();
+        }
+        self.counted = self.receive.len();
+    }
+
+    /// The peer has ended its output.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.observe(now);
+        self.peer_closed = true;
+        self.starved_at = None;
+        self.update_clocks();
+    }
+
+    /// The next thing that happened; decodes at most one frame.
+    ///
+    /// `None` means that there is nothing more until the driver reports something or
+    /// the application asks for something.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event<P::Frame>> {
+        self.observe(now);
+        if self.in_user_code {
+            return self.poll_after_panic();
+        }
+        if !self.setup_ran && self.is_open() {
+            self.setup_ran = true;
+            self.hook(None, P::on_connection_setup);
+        }
+        self.heed_close();
+        let event = self.next_event();
+        self.update_clocks();
+        event
+    }
+
+    fn next_event(&mut self) -> Option<Event<P::Frame>> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if !self.is_open() {
+            return self.next_closing_event();
+        }
+        if let Some((info, frame)) = self.start_held() {
+            self.stats.requests += 1;
+            return Some(Event::Request { info, frame });
+        }
+        if let Some(event) = self.decode_next() {
+            return Some(event);
+        }
+        self.end_input();
+        if let Some(event) = self.next_unanswerable_body() {
+            return Some(event);
+        }
+        self.finish_if_done();
+        if self.is_open() {
+            None
+        } else {
+            self.next_closing_event()
+        }
+    }
+
+    fn start_held(&mut self) -> Option<(crate::RequestInfo, P::Frame)> {
+        if self.last_command.is_some() {
+            return None;
+        }
+        self.commands.start_held(self.max_in_flight)
+    }
+
+    /// Whether anything would come of [`poll_event`](Self::poll_event).
+    pub(super) fn wants_event(&self) -> bool {
+        if !self.events.is_empty() {
+            return true;
+        }
+        if !self.is_open() {
+            return self.is_unannounced() || !self.pushes.is_empty();
+        }
+        if !self.setup_ran || self.close_asked {
+            return true;
+        }
+        let fresh_input = self.starved_at != Some(self.receive.len())
+            && (self.peer_closed && !self.input_ended || !self.receive.is_empty());
+        (fresh_input && self.may_decode())
+            || (self.last_command.is_none() && self.commands.can_start_held(self.max_in_flight))
+            || (self.input_ended && self.commands.awaited() > 0)
+            || self.is_done()
+    }
+
+    /// Whether the next frame may be decoded now, if it is there.
+    pub(super) fn may_decode(&self) -> bool {
+        let limits = &self.config.limits;
+        let behind_exclusive = self.commands.exclusive().is_some_and(|command| {
+            // A body frame is let through when somebody waits for it.
+            command
+                .body
+                .as_ref()
+                .is_none_or(|body| body.deadline.is_none())
+        });
+        !behind_exclusive
+            && self.control.len() < limits.max_control.get()
+            && self.commands.held() < limits.max_held_back.get()
+            && self.commands.held_bytes() <= limits.max_frame_len.get()
+            && self.commands.full_bodies() == 0
+    }
+
+    /// Whether the engine reads: it decodes, or an exclusive command is under way and
+    /// there is room to read ahead, so that the peer's end is seen.
+    pub(super) fn reads(&self) -> bool {
+        self.may_decode()
+            || (self.commands.exclusive().is_some()
+                && self.receive.len() < self.config.limits.read_buffer.get())
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        if self.peer_closed {
+            return false;
+        }
+        match self.phase {
+            Phase::Active | Phase::Draining => {
+                let starved = self.starved_at == Some(self.receive.len());
+                self.reads()
+                    && (starved || self.receive.len() < self.config.limits.read_buffer.get())
+            }
+            // Read and drop: an unread byte would make the transport reset what we said.
+            Phase::Closing(_) => true,
+            Phase::Closed { .. } => false,
+        }
+    }
+
+    /// Decodes one frame, if it is whole and allowed.
+    fn decode_next(&mut self) -> Option<Event<P::Frame>> {
+        if self.starved_at == Some(self.receive.len()) || !self.may_decode() {
+            return None;
+        }
+        let (meta, payload) = match self.next_unit() {
+            Ok(Some(unit)) => unit,
+            Ok(None) => {
+                self.starved_at = Some(self.receive.len());
+                return None;
+            }
+            Err(reason) => return self.refuse_input(reason),
+        };
+        let len = payload.len();
+        match self.decode_frame(&meta, payload) {
+            Ok(frame) => {
+                self.stats.frames_received += 1;
+                Some(self.route_inbound(frame, len))
+            }
+            Err(error) => self.refuse_input(CloseReason::Malformed(error)),
+        }
+    }
+
+    fn refuse_input(&mut self, reason: CloseReason) -> Option<Event<P::Frame>> {
+        self.close_with_goodbye(reason);
+        self.next_closing_event()
+    }
+
+    /// Takes one whole wire unit from the read buffer.
+    fn next_unit(&mut self) -> Result<Option<(FragmentMeta, Bytes)>, CloseReason> {
+        let (meta, header_len) = match self.unit.take() {
+            Some(unit) if to_usize(unit.payload_len) > self.receive.len() => {
+                self.unit = Some(unit);
+                return Ok(None);
+            }
+            Some(unit) => (unit, 0),
+            None => match self.read_header()? {
+                Some(header) => header,
+                None => return Ok(None),
+            },
+        };
+        let payload_len = to_usize(meta.payload_len);
+        if self.receive.len() - header_len < payload_len {
+            self.receive.advance(header_len);
+            self.counted = self.receive.len();
+            self.await_frame(payload_len);
+            self.unit = Some(meta);
+            return Ok(None);
+        }
+        let mut unit = self.receive.split_to(header_len + payload_len);
+        unit.advance(header_len);
+        self.counted = self.receive.len();
+        self.starved_at = None;
+        self.frame_deadline = None;
+        self.in_user_code = true;
+        self.framing.unmask(&meta, 0, &mut unit);
+        self.in_user_code = false;
+        let payload = if payload_len < COPY_BELOW && self.keeps_frames() {
+            Bytes::copy_from_slice(&unit)
+        } else {
+            unit.freeze()
+        };
+        Ok(Some((meta, payload)))
+    }
+
+    /// Reads and checks the header at the front of the read buffer.
+    fn read_header(&mut self) -> Result<Option<(FragmentMeta, usize)>, CloseReason> {
+        if self.receive.is_empty() {
+            return Ok(None);
+        }
+        self.in_user_code = true;
+        let header = self.framing.decode_header(&self.receive);
+        self.in_user_code = false;
+        let Some((meta, header_len)) = header.map_err(CloseReason::Malformed)? else {
+            limit("max_header_len", MAX_HEADER_LEN, self.receive.len() as u64)?;
+            self.await_frame(0);
+            return Ok(None);
+        };
+        limit(
+            "max_frame_len",
+            self.config.limits.max_frame_len.get(),
+            meta.payload_len,
+        )?;
+        if header_len > self.receive.len() {
+            let what = "the framing consumed more than there was";
+            return Err(CloseReason::Malformed(Malformed::new(what)));
+        }
+        if !meta.is_final {
+            let what = "a fragment, where frames are whole";
+            return Err(CloseReason::Malformed(Malformed::new(what)));
+        }
+        Ok(Some((meta, header_len)))
+    }
+
+    /// Whether the library may keep the next frame itself: held back, as a body, or in
+    /// a client's queue.
+    fn keeps_frames(&self) -> bool {
+        self.commands.live() > 0 || self.peer.side == Side::Client
+    }
+
+    fn decode_frame(&mut self, meta: &FragmentMeta, payload: Bytes) -> Result<P::Frame, Malformed> {
+        self.in_user_code = true;
+        let frame = self.codec.decode(meta, payload);
+        self.in_user_code = false;
+        frame
+    }
+
+    /// Gives a frame its role, and does what that asks for.
+    fn route_inbound(&mut self, frame: P::Frame, len: usize) -> Event<P::Frame> {
+        self.in_user_code = true;
+        let role = self.protocol.classify(
+            &frame,
+            &View {
+                session: &self.session,
+                side: self.peer.side,
+                in_flight: self.commands.live(),
+                pending: &self.calls,
+            },
+        );
+        self.in_user_code = false;
+        match role {
+            Role::Request {
+                route,
+                correlation,
+                exclusive,
+            } => self.begin_command(frame, len, route, correlation, exclusive),
+            Role::Body { of, last } => self.take_body(frame, of, last),
+            Role::Control => self.take_control(frame),
+            Role::Reply { to, last } => match self.calls.reply(to, last) {
+                Some(call) => Event::Reply { call, frame, last },
+                None => {
+                    self.stats.replies_discarded += 1;
+                    Event::Discarded(Discarded::Reply)
+                }
+            },
+            Role::Push => Event::Push(frame),
+        }
+    }
+
+    fn begin_command(
+        &mut self,
+        frame: P::Frame,
+        len: usize,
+        route: u32,
+        correlation: Option<CorrelationId>,
+        exclusive: bool,
+    ) -> Event<P::Frame> {
+        if matches!(self.phase, Phase::Draining) || self.last_command.is_some() {
+            self.stats.requests_dropped += 1;
+            return Event::Discarded(Discarded::Request);
+        }
+        let info = self.commands.insert(route, correlation, exclusive);
+        let index = info.id.index;
+        if self.commands.held() == 0 && self.commands.may_start(index, self.max_in_flight) {
+            self.commands.start(index);
+            self.stats.requests += 1;
+            Event::Request { info, frame }
+        } else {
+            self.commands.hold(index, frame, len);
+            Event::HeldBack(info)
+        }
+    }
+
+    fn take_control(&mut self, frame: P::Frame) -> Event<P::Frame> {
+        let reaction = self.hook(None, |protocol, ctx| protocol.on_control(frame, ctx));
+        match reaction {
+            Reaction::Continue => {}
+            Reaction::Send(frame) => self.control.push_back(frame),
+            Reaction::Close(last_word) => self.close_with(CloseReason::Protocol, last_word),
+        }
+        Event::Control
+    }
+
+    /// All that the peer has sent was decoded, and it will send no more.
+    fn end_input(&mut self) {
+        if !self.peer_closed || self.input_ended {
+            return;
+        }
+        if !self.may_decode() {
+            if self.config.half_close == crate::HalfClose::Ends {
+                self.abort(CloseReason::PeerClosed);
+            }
+            return;
+        }
+        self.input_ended = true;
+        let received = self.receive.len() as u64;
+        let cut = match &self.unit {
+            Some(unit) => Some(Some(unit.payload_len.saturating_sub(received))),
+            None => (received > 0).then_some(None),
+        };
+        match (cut, self.config.half_close) {
+            (Some(missing), _) => {
+                let eof = UnexpectedEof { received, missing };
+                self.close_with_goodbye(CloseReason::UnexpectedEof(eof));
+            }
+            (None, crate::HalfClose::Ends) => self.abort(CloseReason::PeerClosed),
+            (None, crate::HalfClose::Answers) => {}
+        }
+    }
+}
+
+/// A length of the wire as one of memory; what does not fit is more than any limit.
+pub(super) fn to_usize(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Refuses what crosses a limit.
+fn limit(name: &'static str, value: usize, got: u64) -> Result<(), CloseReason> {
+    let value = value as u64;
+    if got <= value {
+        return Ok(());
+    }
+    Err(CloseReason::Limit(LimitExceeded {
+        limit: name,
+        value,
+        got,
+    }))
+}

@@ -1,0 +1,313 @@
+//! One connection as a pure state machine.
+
+mod body;
+mod hooks;
+mod inbound;
+mod lifecycle;
+mod outbound;
+mod timers;
+
+pub use lifecycle::Shutdown;
+pub use outbound::Filled;
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::fmt;
+
+use bytes::BytesMut;
+
+use crate::{
+    calls::Calls,
+    config::{Config, PushBound},
+    error::CloseReason,
+    event::Event,
+    fragment::FragmentMeta,
+    ids::{Peer, RequestId},
+    protocol::{AnswerOrder, WireframeProtocol},
+    schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
+    stats::Stats,
+    time::{Instant, ReadingClock},
+    transmit::TransmitQueue,
+};
+
+/// One connection of a protocol: decides everything, does no I/O, reads no clock.
+///
+/// Its methods come in four kinds, which may be called in any order:
+///
+/// * *handlers* (`handle_*`) tell it what happened on the transport and the clock;
+/// * *commands* (`push`, `respond`, `finish`, `call`, ...) ask something of it, never
+///   block, and give back what they refuse;
+/// * *polls* (`poll_event`, `fill`, `transmit`, `poll_timeout`) tell its driver what to do;
+/// * *getters* look.
+///
+/// A driver repeats: read into [`receive_buffer`](Self::receive_buffer), report it, take
+/// events until there are none, [`fill`](Self::fill), and send what
+/// [`transmit`](Self::transmit) lends. The [crate's documentation](crate) has one
+/// complete loop.
+///
+/// # Panics
+///
+/// None of its own. If a hook, codec or framing panics, the panic reaches the caller,
+/// and from then on the connection is closed: it sends nothing more, refuses every
+/// command, and runs only [`on_disconnect`](WireframeProtocol::on_disconnect), at the
+/// next [`poll_event`](Self::poll_event).
+pub struct Connection<P: WireframeProtocol> {
+    protocol: P,
+    codec: P::Codec,
+    framing: P::Framing,
+    session: P::Session,
+    peer: Peer,
+    config: Config,
+    max_in_flight: usize,
+
+    // Inbound.
+    receive: BytesMut,
+    /// Bytes of `receive` that have been counted.
+    counted: usize,
+    /// The unit whose header was consumed and whose payload is not whole.
+    unit: Option<FragmentMeta>,
+    /// The length of `receive` at which nothing whole was found in it.
+    starved_at: Option<usize>,
+    calls: Calls,
+
+    // Outbound.
+    transmit: TransmitQueue,
+    /// Scratch for one header.
+    header: Vec<u8>,
+    /// The length of the last header: most likely that of the next.
+    header_len: usize,
+    control: VecDeque<P::Frame>,
+    pushes: Pushes<P::Frame>,
+    commands: Commands<P::Frame>,
+    scheduler: Scheduler,
+    /// The command after whose last frame the connection closes.
+    last_command: Option<RequestId>,
+
+    // Lifecycle.
+    phase: Phase<P::Frame>,
+    setup_ran: bool,
+    /// Set around every call into the protocol; a panic leaves it set.
+    in_user_code: bool,
+    /// A hook asked for a drain.
+    close_asked: bool,
+    /// The peer has ended its output.
+    peer_closed: bool,
+    /// And all of it has been decoded.
+    input_ended: bool,
+    /// The caller will hand over no more pushes.
+    pushes_ended: bool,
+    events: VecDeque<Event<P::Frame>>,
+
+    // Time.
+    now: Instant,
+    reading: ReadingClock,
+    /// When the frame that has begun to arrive must be whole.
+    frame_deadline: Option<Instant>,
+    /// When the peer last took a byte, or output began to wait.
+    last_progress: Instant,
+    /// When something was last received or sent.
+    last_activity: Instant,
+    /// The end of a drain or close.
+    close_at: Option<Instant>,
+
+    stats: Stats,
+}
+
+/// How far the connection's life has come.
+#[derive(Debug)]
+enum Phase<F> {
+    Active,
+    /// Finishes what is under way.
+    Draining,
+    /// Says its last word, flushes, half-closes and waits for the peer.
+    Closing(Closing<F>),
+    Closed {
+        reason: CloseReason,
+        announced: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Closing<F> {
+    reason: CloseReason,
+    announced: bool,
+    last_word: Option<F>,
+    /// The driver has ended our output.
+    half_closed: bool,
+}
+
+/// The connection's state, as far as it is anybody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Serves.
+    Active,
+    /// Finishes what is under way and takes on nothing new.
+    Draining,
+    /// Only flushes and waits for the peer.
+    Closing,
+    /// Has ended.
+    Closed,
+}
+
+/// What the engine would have its driver do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wants {
+    /// Read from the transport. While this is false the engine is at a bound of its
+    /// own, and the peer has to wait.
+    pub read: bool,
+    /// Send what [`Connection::transmit`] lends.
+    pub write: bool,
+    /// Take an event.
+    pub event: bool,
+    /// End the output: everything has been sent. Then call
+    /// [`Connection::handle_half_closed`].
+    pub half_close: bool,
+    /// With [`PushBound::Caller`](crate::PushBound::Caller): take no more
+    /// pushes, hand over what was accepted, and call [`Connection::end_pushes`].
+    pub end_of_pushes: bool,
+}
+
+impl<P: WireframeProtocol> Connection<P> {
+    /// A new connection. The protocol's setup runs at the first
+    /// [`poll_event`](Self::poll_event).
+    pub fn new(config: Config, protocol: P, peer: Peer, now: Instant) -> Self {
+        let default_in_flight = match P::ANSWERS {
+            AnswerOrder::InOrder => 1,
+            AnswerOrder::Correlated => 64,
+        };
+        Self {
+            codec: protocol.codec(),
+            framing: protocol.framing(),
+            session: P::Session::default(),
+            peer,
+            max_in_flight: config
+                .limits
+                .max_in_flight
+                .map_or(default_in_flight, core::num::NonZeroUsize::get),
+            receive: BytesMut::new(),
+            counted: 0,
+            unit: None,
+            starved_at: None,
+            calls: Calls::default(),
+            transmit: TransmitQueue::default(),
+            header: Vec::new(),
+            header_len: 0,
+            control: VecDeque::new(),
+            pushes: Pushes::new(config.push_bound),
+            commands: Commands::new(P::ANSWERS),
+            scheduler: Scheduler::new(config.fairness),
+            last_command: None,
+            phase: Phase::Active,
+            setup_ran: false,
+            in_user_code: false,
+            close_asked: false,
+            peer_closed: false,
+            input_ended: false,
+            pushes_ended: false,
+            events: VecDeque::new(),
+            now,
+            reading: ReadingClock::default(),
+            frame_deadline: None,
+            last_progress: now,
+            last_activity: now,
+            close_at: None,
+            stats: Stats::default(),
+            protocol,
+            config,
+        }
+    }
+
+    /// The protocol.
+    pub const fn protocol(&self) -> &P {
+        &self.protocol
+    }
+
+    /// The connection's session.
+    pub const fn session(&self) -> &P::Session {
+        &self.session
+    }
+
+    /// The connection's session, to change.
+    pub const fn session_mut(&mut self) -> &mut P::Session {
+        &mut self.session
+    }
+
+    /// The connection as its two ends know it.
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// How far the connection's life has come.
+    pub fn state(&self) -> State {
+        if self.in_user_code {
+            return State::Closed;
+        }
+        match self.phase {
+            Phase::Active => State::Active,
+            Phase::Draining => State::Draining,
+            Phase::Closing(_) => State::Closing,
+            Phase::Closed { .. } => State::Closed,
+        }
+    }
+
+    /// Commands of the peer that have begun and not ended, held back ones included.
+    pub fn commands_in_flight(&self) -> usize {
+        self.commands.live()
+    }
+
+    /// Commands that wait for others to end.
+    pub fn commands_held_back(&self) -> usize {
+        self.commands.held()
+    }
+
+    /// Calls of this end that await their reply.
+    pub fn calls_pending(&self) -> usize {
+        self.calls.pending()
+    }
+
+    /// Counters since the connection began.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes_sent: self.transmit.sent_total(),
+            high: self.pushes.stats(crate::Priority::High),
+            low: self.pushes.stats(crate::Priority::Low),
+            ..self.stats
+        }
+    }
+
+    /// What the engine would have its driver do now, in constant time.
+    pub fn wants(&self) -> Wants {
+        if self.in_user_code {
+            return Wants {
+                event: self.is_unannounced(),
+                ..Wants::default()
+            };
+        }
+        Wants {
+            read: self.wants_read(),
+            write: !self.transmit.is_empty(),
+            event: self.wants_event(),
+            half_close: self.wants_half_close(),
+            end_of_pushes: self.config.push_bound == PushBound::Caller
+                && !self.pushes_ended
+                && self.has_finished_all_but_pushes(),
+        }
+    }
+
+    /// Takes note of the time. It never goes back.
+    fn observe(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+}
+
+impl<P: WireframeProtocol> fmt::Debug for Connection<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("state", &self.state())
+            .field("commands", &self.commands.live())
+            .field("received", &self.receive.len())
+            .field("waiting", &self.transmit.len())
+            .finish_non_exhaustive()
+    }
+}

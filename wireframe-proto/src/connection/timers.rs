@@ -1,0 +1,128 @@
+//! Deadlines: what is due when, and what happens then.
+
+use core::time::Duration;
+
+use super::{Connection, Phase};
+use crate::{
+    error::CloseReason,
+    protocol::WireframeProtocol,
+    time::{Deadline, DeadlineReason, Instant},
+};
+
+/// A large frame has this long for each started piece of [`PIECE`] bytes, on top of the
+/// time that every frame has.
+const TIME_PER_PIECE: Duration = Duration::from_secs(1);
+const PIECE: usize = 256 * 1024;
+
+impl<P: WireframeProtocol> Connection<P> {
+    /// When [`handle_timeout`](Self::handle_timeout) is next due, in constant time.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.in_user_code {
+            return None;
+        }
+        [
+            (self.close_at, DeadlineReason::Shutdown),
+            (self.stall_deadline(), DeadlineReason::WriteStall),
+            (
+                self.on_clock(self.frame_deadline),
+                DeadlineReason::FrameCompletion,
+            ),
+            (
+                self.on_clock(self.first_body_deadline()),
+                DeadlineReason::Body,
+            ),
+            (self.idle_deadline(), DeadlineReason::Idle),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| Some(Deadline { at: at?, reason }))
+        .min_by_key(|deadline| deadline.at)
+    }
+
+    /// Does what is due. Calls that come too early do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.observe(now);
+        while let Some(deadline) = self.poll_timeout().filter(|d| d.at <= self.now) {
+            crate::steps::step();
+            match deadline.reason {
+                DeadlineReason::Shutdown => self.close_deadline_passed(),
+                DeadlineReason::WriteStall => self.peer_stalled(),
+                DeadlineReason::FrameCompletion => {
+                    self.frame_deadline = None;
+                    self.close_with_goodbye(CloseReason::FrameTimedOut);
+                }
+                DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
+                DeadlineReason::Idle => self.close_with_goodbye(CloseReason::Idle),
+            }
+            self.update_clocks();
+        }
+    }
+
+    fn close_deadline_passed(&mut self) {
+        self.close_at = None;
+        match self.phase {
+            Phase::Draining => self.abort(CloseReason::DrainTimedOut),
+            _ => self.abort(CloseReason::Protocol),
+        }
+    }
+
+    /// The peer takes nothing. It may still hear a last word, if it takes to reading.
+    fn peer_stalled(&mut self) {
+        self.last_progress = self.now;
+        if self.is_open() {
+            self.close_with_goodbye(CloseReason::WriteStalled);
+        } else {
+            self.abort(CloseReason::WriteStalled);
+        }
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        (!self.transmit.is_empty()).then(|| self.last_progress + self.config.timeouts.write_stall)
+    }
+
+    /// On the reading clock.
+    fn first_body_deadline(&self) -> Option<Instant> {
+        self.commands.first_awaited().map(|(_, deadline)| deadline)
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let limit = self.config.timeouts.idle?;
+        let quiet = self.is_open() && self.commands.live() == 0 && self.transmit.is_empty();
+        quiet.then(|| self.last_activity + limit)
+    }
+
+    /// The moment at which the reading clock shows `deadline`.
+    fn on_clock(&self, deadline: Option<Instant>) -> Option<Instant> {
+        self.reading.due(deadline?)
+    }
+
+    /// A frame of which `payload_len` bytes were announced has begun to arrive.
+    pub(super) fn await_frame(&mut self, payload_len: usize) {
+        // If its header had begun before, that one's first byte counts.
+        let fresh = self.reading.at(self.now) + self.config.timeouts.frame_completion;
+        let base = self.frame_deadline.unwrap_or(fresh);
+        let pieces = u32::try_from(payload_len.div_ceil(PIECE)).unwrap_or(u32::MAX);
+        self.frame_deadline = Some(base + TIME_PER_PIECE.saturating_mul(pieces));
+    }
+
+    /// Keeps the reading clock in step with whether the engine reads.
+    ///
+    /// It stands still while the peer has to wait for this end. It runs on if nothing at
+    /// this end could make progress either: then every command waits for the peer.
+    pub(super) fn update_clocks(&mut self) {
+        if !self.is_open() {
+            self.frame_deadline = None;
+            return;
+        }
+        if !self.may_decode() {
+            // Bytes may wait here that are not looked at; their time begins anew.
+            self.frame_deadline = None;
+        }
+        let all_await_the_peer =
+            self.commands.running() > 0 && self.commands.awaited() == self.commands.running();
+        if self.peer_closed || all_await_the_peer || self.reads() {
+            self.reading.run(self.now);
+        } else {
+            self.reading.stop(self.now);
+        }
+    }
+}

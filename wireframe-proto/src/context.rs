@@ -1,0 +1,106 @@
+//! What hooks see of their connection, and ask of it.
+
+use core::fmt;
+
+use crate::{
+    error::Rejected,
+    ids::{ConnectionId, Peer, Priority},
+    protocol::RequestInfo,
+};
+
+/// Takes what a hook pushes.
+///
+/// The engine has one; a layer with a queue of its own in front puts that in its place
+/// with [`ConnectionContext::rebind`].
+pub trait PushSink<F> {
+    /// Takes a slot and the frame, or gives the frame back.
+    ///
+    /// # Errors
+    ///
+    /// The queue is full, or the connection takes no more.
+    fn push(&mut self, priority: Priority, frame: F) -> Result<(), Rejected<F>>;
+}
+
+/// What hooks see of their connection, and ask of it.
+pub struct ConnectionContext<'a, F, S> {
+    pub(crate) session: &'a mut S,
+    pub(crate) peer: Peer,
+    pub(crate) request: Option<RequestInfo>,
+    pub(crate) in_flight: usize,
+    pub(crate) close: &'a mut bool,
+    pub(crate) pushes: &'a mut dyn PushSink<F>,
+}
+
+impl<F, S> ConnectionContext<'_, F, S> {
+    /// The connection's session.
+    pub fn session(&mut self) -> &mut S {
+        self.session
+    }
+
+    /// This end's name for the connection.
+    #[must_use]
+    pub fn connection_id(&self) -> ConnectionId {
+        self.peer.id
+    }
+
+    /// The connection as its two ends know it.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The command that the hook is about, if it is about one.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestInfo> {
+        self.request.as_ref()
+    }
+
+    /// Commands of the peer that have begun and not ended.
+    #[must_use]
+    pub fn commands_in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Queues a push. It takes its slot now and no rate token, and goes when it is its
+    /// turn, after the hook has returned.
+    ///
+    /// # Errors
+    ///
+    /// Gives the frame back if its queue is full or the connection is closing.
+    pub fn push(&mut self, priority: Priority, frame: F) -> Result<(), Rejected<F>> {
+        self.pushes.push(priority, frame)
+    }
+
+    /// Asks for a drain of this connection, once the hook has returned.
+    pub fn close(&mut self) {
+        *self.close = true;
+    }
+
+    /// The same context with another session and another place for pushes: for a
+    /// protocol that wraps another.
+    pub fn rebind<'b, S2>(
+        &'b mut self,
+        session: &'b mut S2,
+        pushes: &'b mut dyn PushSink<F>,
+    ) -> ConnectionContext<'b, F, S2> {
+        ConnectionContext {
+            session,
+            peer: self.peer,
+            request: self.request,
+            in_flight: self.in_flight,
+            close: self.close,
+            pushes,
+        }
+    }
+}
+
+impl<F, S: fmt::Debug> fmt::Debug for ConnectionContext<'_, F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionContext")
+            .field("session", self.session)
+            .field("peer", &self.peer)
+            .field("request", &self.request)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! What can go wrong, sorted by culprit: the peer, a limit, or this end.
+
+use alloc::{borrow::Cow, string::String};
+use core::fmt;
+
+use thiserror::Error;
+
+/// The peer sent bytes that the framing or codec cannot accept. It ends the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("malformed input: {what}")]
+pub struct Malformed {
+    /// The protocol's own error code, for its last word; 0 if it has none.
+    pub code: u32,
+    /// What was expected and what came.
+    pub what: Cow<'static, str>,
+}
+
+impl Malformed {
+    /// Malformed input, without a code of the protocol.
+    pub fn new(what: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: 0,
+            what: what.into(),
+        }
+    }
+
+    /// Malformed input, with the protocol's own code for it.
+    pub fn with_code(code: u32, what: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            what: what.into(),
+        }
+    }
+}
+
+/// A frame of this end that cannot be put on the wire. No byte of it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("frame cannot be encoded: {what}")]
+pub struct Unencodable {
+    /// What stood in the way.
+    pub what: Cow<'static, str>,
+}
+
+impl Unencodable {
+    /// An unencodable frame.
+    pub fn new(what: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl From<LimitExceeded> for Unencodable {
+    fn from(limit: LimitExceeded) -> Self {
+        Self::new(alloc::format!("{limit}"))
+    }
+}
+
+/// A limit, by name and value, and what would have crossed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{limit} is {value}, got {got}")]
+pub struct LimitExceeded {
+    /// The limit's name, as in [`Limits`](crate::Limits).
+    pub limit: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// What was asked for.
+    pub got: u64,
+}
+
+/// The peer ended its output inside a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub struct UnexpectedEof {
+    /// Bytes of the frame's payload that had come; of its header, if that was not whole.
+    pub received: u64,
+    /// Bytes that were still missing, if the header had said.
+    pub missing: Option<u64>,
+}
+
+impl fmt::Display for UnexpectedEof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received, missing } = self;
+        match missing {
+            Some(missing) => write!(
+                f,
+                "peer closed inside a frame: {missing} of {} payload bytes missing",
+                received.saturating_add(*missing)
+            ),
+            None => write!(f, "peer closed inside a header, after {received} bytes"),
+        }
+    }
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The queue or slot has no room. Room comes as output is sent.
+    #[error("full")]
+    Full,
+    /// The connection takes no more of this: it is closing or closed.
+    #[error("closed")]
+    Closed,
+    /// No live command or call has that id, or it has been finished already.
+    #[error("unknown id")]
+    Unknown,
+    /// A call with that correlation id is pending already.
+    #[error("correlation id in use")]
+    InUse,
+}
+
+/// A refused frame, given back with the reason.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[error("frame refused: {reason}")]
+pub struct Rejected<F> {
+    /// The frame, as it was given.
+    pub frame: F,
+    /// Why it was refused.
+    pub reason: Refusal,
+}
+
+impl<F> Rejected<F> {
+    pub(crate) const fn new(frame: F, reason: Refusal) -> Self {
+        Self { frame, reason }
+    }
+}
+
+impl<F> fmt::Debug for Rejected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an answer ended before it was complete; given to
+/// [`handle_error`](crate::WireframeProtocol::handle_error).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerError<E> {
+    /// The handler said so.
+    Protocol(E),
+    /// A frame of the answer could not be encoded.
+    Unencodable(Unencodable),
+}
+
+impl<E: fmt::Display> fmt::Display for AnswerError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => error.fmt(f),
+            Self::Unencodable(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer ended its output between two frames.
+    #[error("closed by the peer")]
+    PeerClosed,
+    /// The peer ended its output inside a frame.
+    #[error(transparent)]
+    UnexpectedEof(UnexpectedEof),
+    /// The peer sent what the framing or codec cannot accept.
+    #[error(transparent)]
+    Malformed(Malformed),
+    /// The peer crossed a limit.
+    #[error(transparent)]
+    Limit(LimitExceeded),
+    /// Reading or writing failed.
+    #[error("transport failed: {0}")]
+    Transport(String),
+    /// Nothing was received or sent for the idle limit.
+    #[error("idle")]
+    Idle,
+    /// The peer took no byte of waiting output for the write stall limit.
+    #[error("the peer takes no output")]
+    WriteStalled,
+    /// A frame was not whole in time.
+    #[error("a frame was not completed in time")]
+    FrameTimedOut,
+    /// The rest of a body that nobody reads did not come in time.
+    #[error("a discarded body was not completed in time")]
+    BodyTimedOut,
+    /// A hook answered with [`Reaction::Close`](crate::Reaction::Close).
+    #[error("closed by the protocol")]
+    Protocol,
+    /// This end asked for a drain, which ran to its end.
+    #[error("drained")]
+    Drained,
+    /// This end asked for a drain, whose deadline passed.
+    #[error("drain deadline passed")]
+    DrainTimedOut,
+    /// This end asked for an immediate end.
+    #[error("aborted")]
+    Aborted,
+    /// A handler failed with an I/O error, which is fatal.
+    #[error("a handler failed: {0}")]
+    HandlerFailed(String),
+    /// A handler panicked.
+    #[error("a handler panicked")]
+    HandlerPanicked,
+    /// A hook, framing or codec panicked.
+    #[error("the protocol panicked")]
+    ProtocolPanicked,
+}

@@ -1,0 +1,297 @@
+//! The one trait that a user of the library implements.
+
+use core::fmt;
+
+use crate::{
+    codec::Codec,
+    context::ConnectionContext,
+    error::{AnswerError, CloseReason},
+    fragment::FragmentStrategy,
+    ids::{CorrelationId, RequestId, Side},
+};
+
+/// The context that a protocol's hooks are given.
+pub type Context<'a, P> =
+    ConnectionContext<'a, <P as WireframeProtocol>::Frame, <P as WireframeProtocol>::Session>;
+
+/// A protocol: its frames, how they look on the wire, what they mean, and what to do
+/// at each turn of a connection's life.
+///
+/// One value serves every connection. What belongs to a connection is its
+/// [`Session`](Self::Session), its codec and its framing.
+///
+/// Hooks are synchronous and must not block. What they ask for through their context
+/// happens after they return. A hook, codec or framing that panics ends its connection.
+pub trait WireframeProtocol {
+    /// The logical frame, in both directions.
+    type Frame;
+    /// What a handler may fail with and still leave the connection usable.
+    type Error;
+    /// Turns payloads into frames and back.
+    type Codec: Codec<Frame = Self::Frame>;
+    /// Reads and writes headers of wire units.
+    type Framing: FragmentStrategy<Self::Frame>;
+    /// The protocol's own state of one connection.
+    type Session: Default;
+
+    /// In which order answers go. The default is [`AnswerOrder::InOrder`].
+    const ANSWERS: AnswerOrder = AnswerOrder::InOrder;
+
+    /// When pushes may go. The default is [`PushTiming::AnyTime`].
+    const PUSHES: PushTiming = PushTiming::AnyTime;
+
+    /// A codec for a new connection.
+    fn codec(&self) -> Self::Codec;
+
+    /// A framing for a new connection.
+    fn framing(&self) -> Self::Framing;
+
+    /// Says what an inbound frame is. Asked once per frame, when it is decoded; must
+    /// depend on its arguments alone.
+    fn classify(&self, frame: &Self::Frame, view: &View<'_, Self::Session>) -> Role;
+
+    /// Runs first, before anything is read. Push here to speak first.
+    fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
+        let _ = ctx;
+    }
+
+    /// Marks an answer's frame as belonging to the request with this id. Called for
+    /// each frame of an answer whose request had an id, before
+    /// [`before_send`](Self::before_send), and for each call with an id. The default
+    /// does nothing.
+    fn correlate(&self, frame: &mut Self::Frame, id: CorrelationId) {
+        let _ = (frame, id);
+    }
+
+    /// Sees every outbound frame once, in wire order, just before it is encoded. The
+    /// default does nothing.
+    fn before_send(&self, frame: &mut Self::Frame, ctx: &mut Context<'_, Self>) {
+        let _ = (frame, ctx);
+    }
+
+    /// Reacts to a frame that [`classify`](Self::classify) called
+    /// [`Role::Control`]. A frame it sends goes before everything else. The default
+    /// continues.
+    fn on_control(&self, frame: Self::Frame, ctx: &mut Context<'_, Self>) -> Reaction<Self::Frame> {
+        let _ = (frame, ctx);
+        Reaction::Continue
+    }
+
+    /// Reacts to an answer that failed. A frame it sends is the answer's last.
+    /// [`stream_end_frame`](Self::stream_end_frame) is not asked for such an answer.
+    /// The default says nothing to the peer, logs a warning, and continues.
+    fn handle_error(
+        &self,
+        error: AnswerError<Self::Error>,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Self::Frame> {
+        let what = match &error {
+            AnswerError::Protocol(_) => "protocol error",
+            AnswerError::Unencodable(error) => &error.what,
+        };
+        tracing::warn!(connection = %ctx.connection_id(), what, "an answer failed");
+        Reaction::Continue
+    }
+
+    /// Reacts to a request that nobody serves. A frame it sends is the whole answer.
+    ///
+    /// The default logs a warning and closes the connection, because a peer that waits
+    /// for an answer which never comes is worse off.
+    fn unknown_route(
+        &self,
+        frame: Self::Frame,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Self::Frame> {
+        let _ = frame;
+        let route = ctx.request().map(|request| request.route);
+        tracing::warn!(connection = %ctx.connection_id(), route, "no handler for this route");
+        Reaction::Close(None)
+    }
+
+    /// The frame that marks the normal end of a streamed answer; asked once per
+    /// stream. The default is none.
+    fn stream_end_frame(&self, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
+        let _ = ctx;
+        None
+    }
+
+    /// Runs once for every command that was handed to the application, after its last
+    /// frame was encoded. The default does nothing.
+    fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {
+        let _ = (outcome, ctx);
+    }
+
+    /// What to tell the peer when a drain begins. The default is nothing.
+    fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
+        let _ = ctx;
+        None
+    }
+
+    /// The last word to the peer, asked once before every close that it can still
+    /// hear and that no [`Reaction::Close`] decided. The default is none.
+    fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
+        let _ = (reason, ctx);
+        None
+    }
+
+    /// Runs last, exactly once for every connection whose setup ran. The default does
+    /// nothing.
+    fn on_disconnect(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) {
+        let _ = (reason, ctx);
+    }
+}
+
+/// What an inbound frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Starts a command.
+    Request {
+        /// Which handler serves it.
+        route: u32,
+        /// The protocol's name for the exchange, if it has one.
+        correlation: Option<CorrelationId>,
+        /// Starts when all before it have ended, and nothing behind it is decoded until
+        /// it has ended: for commands that change what later bytes mean.
+        exclusive: bool,
+    },
+    /// Belongs to a command in flight.
+    Body {
+        /// Which one; `None` is the oldest. Of several with one id, the newest.
+        of: Option<CorrelationId>,
+        /// Whether it is the last frame of the body.
+        last: bool,
+    },
+    /// Goes to [`on_control`](WireframeProtocol::on_control) at once.
+    Control,
+    /// Answers a call of this end.
+    Reply {
+        /// Which one; `None` is the oldest.
+        to: Option<CorrelationId>,
+        /// Whether it is the last frame of the answer.
+        last: bool,
+    },
+    /// None of these: sent by the peer of its own accord.
+    Push,
+}
+
+/// What [`classify`](WireframeProtocol::classify) may look at besides the frame.
+pub struct View<'a, S> {
+    pub(crate) session: &'a S,
+    pub(crate) side: Side,
+    pub(crate) in_flight: usize,
+    pub(crate) pending: &'a dyn PendingCalls,
+}
+
+/// Whether calls are pending.
+pub(crate) trait PendingCalls {
+    fn is_pending(&self, id: CorrelationId) -> bool;
+}
+
+impl<'a, S> View<'a, S> {
+    /// The connection's session.
+    #[must_use]
+    pub const fn session(&self) -> &'a S {
+        self.session
+    }
+
+    /// Which end of the connection this is.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Commands of the peer that have begun and not ended.
+    #[must_use]
+    pub const fn commands_in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether a call of this end with that id awaits its reply, or did until it was
+    /// forgotten.
+    #[must_use]
+    pub fn is_pending(&self, id: CorrelationId) -> bool {
+        self.pending.is_pending(id)
+    }
+
+    /// The same view of another session: for a protocol that wraps another.
+    #[must_use]
+    pub const fn with_session<'b, S2>(&self, session: &'b S2) -> View<'b, S2>
+    where
+        'a: 'b,
+    {
+        View {
+            session,
+            side: self.side,
+            in_flight: self.in_flight,
+            pending: self.pending,
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for View<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("session", self.session)
+            .field("side", &self.side)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a hook wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction<F> {
+    /// Nothing.
+    Continue,
+    /// Send this frame.
+    Send(F),
+    /// Send this frame, if any, as the last, and close.
+    Close(Option<F>),
+}
+
+/// The order of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerOrder {
+    /// In the order of the requests, each whole before the next.
+    InOrder,
+    /// In any order, taking turns: frames carry their request's correlation id.
+    /// Requests without one run one at a time.
+    Correlated,
+}
+
+/// When pushes may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushTiming {
+    /// Whenever it is their turn.
+    AnyTime,
+    /// Only while no command is in flight or held back.
+    BetweenCommands,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Its answer was sent to the end.
+    Done,
+    /// Its answer ended with an error.
+    Failed,
+    /// Its handler gave up.
+    Cancelled,
+    /// Its handler panicked.
+    Panicked,
+    /// The connection ended first.
+    Disconnected,
+}
+
+/// A command, as hooks and handlers know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestInfo {
+    /// This end's name for it.
+    pub id: RequestId,
+    /// Which handler serves it.
+    pub route: u32,
+    /// The protocol's name for it.
+    pub correlation: Option<CorrelationId>,
+}

@@ -1,0 +1,568 @@
+//! The peer's commands that have begun and not ended: their answers and bodies.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+
+use hashbrown::HashMap;
+
+use super::list::{Linked, Links, List};
+use crate::{
+    ids::{CorrelationId, RequestId},
+    protocol::{AnswerOrder, Outcome, RequestInfo},
+    time::Instant,
+};
+
+/// How far a command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The place is free.
+    Free,
+    /// Waits for others to end; the application does not know it yet.
+    Held,
+    /// The application is at it.
+    Running,
+    /// The application is done; what it left to send goes, then it ends.
+    Finished(Outcome),
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Command<F> {
+    pub(crate) info: RequestInfo,
+    pub(crate) stage: Stage,
+    pub(crate) exclusive: bool,
+    /// The handler will read no body.
+    pub(crate) body_dropped: bool,
+    /// Whether it stands in the ring of answers that take turns.
+    in_ring: bool,
+    /// Frames of its answer that wait to be encoded.
+    pub(crate) answer: VecDeque<F>,
+    /// Boxed because most commands have none.
+    pub(crate) body: Option<Box<BodyState<F>>>,
+    live: Links,
+}
+
+/// The rest of a command, which follows it in frames of its own.
+#[derive(Debug)]
+pub(crate) struct BodyState<F> {
+    pub(crate) frames: VecDeque<F>,
+    /// The last frame has arrived.
+    pub(crate) complete: bool,
+    /// Nobody reads it: what arrives is dropped.
+    pub(crate) discarding: bool,
+    /// While discarding in order: frames of the answer that were queued before, and may
+    /// still go.
+    pub(crate) sendable: usize,
+    pub(crate) timed_out: bool,
+    /// When, on the reading clock, it has been waited for long enough. Set exactly
+    /// while it stands in the list of awaited bodies.
+    pub(crate) deadline: Option<Instant>,
+    full: bool,
+    awaited: Links,
+}
+
+impl<F> Default for BodyState<F> {
+    fn default() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            complete: false,
+            discarding: false,
+            sendable: 0,
+            timed_out: false,
+            deadline: None,
+            full: false,
+            awaited: Links::default(),
+        }
+    }
+}
+
+/// A command that waits for others to end.
+#[derive(Debug)]
+pub(crate) struct Held<F> {
+    index: u32,
+    frame: F,
+    len: usize,
+}
+
+/// All commands of a connection.
+#[derive(Debug)]
+pub(crate) struct Commands<F> {
+    order: AnswerOrder,
+    places: Vec<Command<F>>,
+    free: Vec<u32>,
+    /// Commands ever entered: tells one use of a place from the next.
+    entered: u32,
+    /// All that are not free, in order of arrival.
+    live: List,
+    running: usize,
+    /// Running without a correlation id.
+    unnamed_running: usize,
+    held: VecDeque<Held<F>>,
+    held_bytes: usize,
+    /// Answers with something to send, in the order of their turns. Correlated only.
+    ring: VecDeque<u32>,
+    /// The exclusive command that is live, if any; it is the newest.
+    exclusive: Option<u32>,
+    /// The first command after whose last frame the connection closes.
+    closing: Option<u32>,
+    /// Bodies that somebody waits for, in the order of their deadlines.
+    awaited: List,
+    /// Bodies that are full.
+    full_bodies: usize,
+    /// Commands by correlation id; made when the first body frame names one.
+    by_id: Option<HashMap<CorrelationId, u32>>,
+}
+
+struct Live<'a, F>(&'a mut [Command<F>]);
+struct Awaited<'a, F>(&'a mut [Command<F>]);
+
+impl<F> Linked for Live<'_, F> {
+    fn links(&mut self, index: u32) -> Option<&mut Links> {
+        Some(&mut self.0.get_mut(index as usize)?.live)
+    }
+}
+
+impl<F> Linked for Awaited<'_, F> {
+    fn links(&mut self, index: u32) -> Option<&mut Links> {
+        let body = self.0.get_mut(index as usize)?.body.as_mut()?;
+        Some(&mut body.awaited)
+    }
+}
+
+impl<F> Commands<F> {
+    pub(crate) fn new(order: AnswerOrder) -> Self {
+        Self {
+            order,
+            places: Vec::new(),
+            free: Vec::new(),
+            entered: 0,
+            live: List::default(),
+            running: 0,
+            unnamed_running: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            ring: VecDeque::new(),
+            exclusive: None,
+            closing: None,
+            awaited: List::default(),
+            full_bodies: 0,
+            by_id: None,
+        }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    pub(crate) fn full_bodies(&self) -> usize {
+        self.full_bodies
+    }
+
+    pub(crate) fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
+    /// The live exclusive command.
+    pub(crate) fn exclusive(&self) -> Option<&Command<F>> {
+        self.at(self.exclusive?)
+    }
+
+    pub(crate) fn at(&self, index: u32) -> Option<&Command<F>> {
+        self.places.get(index as usize)
+    }
+
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut Command<F>> {
+        self.places.get_mut(index as usize)
+    }
+
+    /// The command with that id, if it is live.
+    pub(crate) fn get(&self, id: RequestId) -> Option<&Command<F>> {
+        self.at(id.index).filter(|c| c.is(id))
+    }
+
+    /// The command with that id, if it is live.
+    pub(crate) fn get_mut(&mut self, id: RequestId) -> Option<&mut Command<F>> {
+        self.at_mut(id.index).filter(|c| c.is(id))
+    }
+
+    /// Enters a new command, held.
+    pub(crate) fn insert(
+        &mut self,
+        route: u32,
+        correlation: Option<CorrelationId>,
+        exclusive: bool,
+    ) -> RequestInfo {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                // Bounded by the commands in flight and held back.
+                let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+                self.places.push(Command::vacant());
+                index
+            }
+        };
+        self.entered = self.entered.wrapping_add(1);
+        let info = RequestInfo {
+            id: RequestId {
+                index,
+                generation: self.entered,
+            },
+            route,
+            correlation,
+        };
+        if let Some(command) = self.at_mut(index) {
+            command.info = info;
+            command.stage = Stage::Held;
+            command.exclusive = exclusive;
+        }
+        self.live.push_back(index, &mut Live(&mut self.places));
+        if exclusive {
+            self.exclusive = Some(index);
+        }
+        if let (Some(by_id), Some(id)) = (&mut self.by_id, correlation) {
+            by_id.insert(id, index);
+        }
+        info
+    }
+
+    /// Whether a command that came last and whose frame is not in the queue may start.
+    pub(crate) fn may_start(&self, index: u32, max_in_flight: usize) -> bool {
+        let Some(command) = self.at(index) else {
+            return false;
+        };
+        let unnamed_turn = self.order == AnswerOrder::InOrder
+            || command.info.correlation.is_some()
+            || self.unnamed_running == 0;
+        self.running < max_in_flight
+            && unnamed_turn
+            && (!command.exclusive || self.live.head() == Some(index))
+    }
+
+    /// Marks a command as running.
+    pub(crate) fn start(&mut self, index: u32) {
+        let Some(command) = self.at_mut(index) else {
+            return;
+        };
+        command.stage = Stage::Running;
+        let unnamed = command.info.correlation.is_none();
+        self.running += 1;
+        self.unnamed_running += usize::from(unnamed);
+    }
+
+    /// Keeps the frame of a held command; `len` is its length on the wire.
+    pub(crate) fn hold(&mut self, index: u32, frame: F, len: usize) {
+        self.held_bytes += len;
+        self.held.push_back(Held { index, frame, len });
+    }
+
+    /// Starts the command that has been held the longest, if it may.
+    pub(crate) fn start_held(&mut self, max_in_flight: usize) -> Option<(RequestInfo, F)> {
+        let index = self.held.front()?.index;
+        if !self.may_start(index, max_in_flight) {
+            return None;
+        }
+        let held = self.held.pop_front()?;
+        self.held_bytes -= held.len;
+        self.start(index);
+        Some((self.at(index)?.info, held.frame))
+    }
+
+    /// Whether [`start_held`](Self::start_held) would start one.
+    pub(crate) fn can_start_held(&self, max_in_flight: usize) -> bool {
+        self.held
+            .front()
+            .is_some_and(|held| self.may_start(held.index, max_in_flight))
+    }
+
+    /// Drops all commands that are held.
+    pub(crate) fn drop_held(&mut self) -> usize {
+        let dropped = self.held.len();
+        while let Some(held) = self.held.pop_front() {
+            self.remove(held.index);
+        }
+        self.held_bytes = 0;
+        dropped
+    }
+
+    /// The live command with that correlation id, the newest if there are several;
+    /// `None` names the oldest command.
+    pub(crate) fn find(&mut self, of: Option<CorrelationId>) -> Option<u32> {
+        let Some(id) = of else {
+            return self.live.head();
+        };
+        if self.by_id.is_none() {
+            let mut by_id = HashMap::new();
+            let mut next = self.live.head();
+            while let Some(command) = next.and_then(|index| self.at(index)) {
+                if let Some(id) = command.info.correlation {
+                    by_id.insert(id, command.info.id.index);
+                }
+                next = command.live.next();
+            }
+            self.by_id = Some(by_id);
+        }
+        self.by_id.as_ref()?.get(&id).copied()
+    }
+
+    /// Removes a command that is live and has nothing left to send.
+    pub(crate) fn remove(&mut self, index: u32) {
+        self.stop_awaiting(index);
+        self.note_fullness(index, false);
+        self.live.remove(index, &mut Live(&mut self.places));
+        let Some(command) = self.places.get_mut(index as usize) else {
+            return;
+        };
+        let id = command.info.correlation;
+        if !matches!(command.stage, Stage::Held) {
+            self.running -= 1;
+            self.unnamed_running -= usize::from(id.is_none());
+        }
+        command.vacate();
+        self.free.push(index);
+        if self.exclusive == Some(index) {
+            self.exclusive = None;
+        }
+        if let (Some(by_id), Some(id)) = (&mut self.by_id, id)
+            && by_id.get(&id) == Some(&index)
+        {
+            by_id.remove(&id);
+        }
+    }
+
+    /// Whether the command's answer may go now, as far as order is concerned.
+    fn in_turn(&self, index: u32) -> bool {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head() == Some(index),
+            AnswerOrder::Correlated => true,
+        }
+    }
+
+    /// Whether the command has a frame that may be encoded now.
+    pub(crate) fn sendable(&self, index: u32) -> bool {
+        self.in_turn(index)
+            && self.at(index).is_some_and(|command| {
+                !command.answer.is_empty()
+                    && (!self.waits_for_body(command)
+                        || command.body.as_ref().is_some_and(|b| b.sendable > 0))
+            })
+    }
+
+    /// Whether the rest of the answer waits until the body has been discarded.
+    fn waits_for_body(&self, command: &Command<F>) -> bool {
+        self.order == AnswerOrder::InOrder
+            && command
+                .body
+                .as_ref()
+                .is_some_and(|body| body.discarding && !body.complete)
+    }
+
+    /// Whether the command has nothing left to do.
+    pub(crate) fn is_complete(&self, index: u32) -> Option<Outcome> {
+        let command = self.at(index)?;
+        match command.stage {
+            Stage::Finished(outcome)
+                if command.answer.is_empty()
+                    && self.in_turn(index)
+                    && !self.waits_for_body(command) =>
+            {
+                Some(outcome)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose frame goes next.
+    #[inline]
+    pub(crate) fn next_answer(&self) -> Option<u32> {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head().filter(|&index| self.sendable(index)),
+            AnswerOrder::Correlated => self.ring.front().copied(),
+        }
+    }
+
+    /// Appends a frame to a command's answer.
+    pub(crate) fn queue_answer(&mut self, index: u32, frame: F) {
+        let order = self.order;
+        let Some(command) = self.at_mut(index) else {
+            return;
+        };
+        command.answer.push_back(frame);
+        if order == AnswerOrder::Correlated && !command.in_ring {
+            command.in_ring = true;
+            self.ring.push_back(index);
+        }
+    }
+
+    /// Takes the next frame of a command's answer, and ends its turn.
+    pub(crate) fn take_answer(&mut self, index: u32) -> Option<F> {
+        let command = self.places.get_mut(index as usize)?;
+        let frame = command.answer.pop_front();
+        if let Some(body) = &mut command.body {
+            body.sendable = body.sendable.saturating_sub(1);
+        }
+        if command.in_ring && self.ring.front() == Some(&index) {
+            self.ring.pop_front();
+            command.in_ring = !command.answer.is_empty();
+            if command.in_ring {
+                self.ring.push_back(index);
+            }
+        }
+        frame
+    }
+
+    /// Drops what waits of a command's answer.
+    pub(crate) fn discard_answer(&mut self, index: u32) {
+        let Some(command) = self.places.get_mut(index as usize) else {
+            return;
+        };
+        command.answer.clear();
+        if core::mem::take(&mut command.in_ring) {
+            self.ring.retain(|&other| other != index);
+        }
+    }
+
+    /// The connection closes after that command's last frame.
+    pub(crate) fn mark_closing(&mut self, index: u32) {
+        self.closing.get_or_insert(index);
+    }
+
+    pub(crate) fn is_closing(&self, index: u32) -> bool {
+        self.closing == Some(index)
+    }
+
+    /// The command after whose last frame the connection closes, once it has its turn.
+    pub(crate) fn closing_in_turn(&self) -> Option<RequestId> {
+        let index = self.closing.filter(|&index| self.in_turn(index))?;
+        Some(self.at(index)?.info.id)
+    }
+
+    /// Where answers go in order, the command whose turn it is.
+    pub(crate) fn oldest_in_order(&self) -> Option<u32> {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head(),
+            AnswerOrder::Correlated => None,
+        }
+    }
+
+    /// Whether the command is the only one whose answer could have something to send.
+    pub(crate) fn has_turn_alone(&self, index: u32) -> bool {
+        let nothing_queued = self
+            .at(index)
+            .is_some_and(|c| c.answer.is_empty() && !self.waits_for_body(c));
+        nothing_queued
+            && match self.order {
+                AnswerOrder::InOrder => self.live.head() == Some(index),
+                AnswerOrder::Correlated => self.ring.is_empty(),
+            }
+    }
+
+    /// Starts the clock of a command's body, unless it runs.
+    pub(crate) fn await_body(&mut self, index: u32, deadline: Instant) {
+        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
+            return;
+        };
+        if body.deadline.is_none() {
+            body.deadline = Some(deadline);
+            self.awaited
+                .push_back(index, &mut Awaited(&mut self.places));
+        }
+    }
+
+    /// Stops the clock of a command's body.
+    pub(crate) fn stop_awaiting(&mut self, index: u32) {
+        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
+            return;
+        };
+        if body.deadline.take().is_some() {
+            self.awaited.remove(index, &mut Awaited(&mut self.places));
+        }
+    }
+
+    /// The body whose deadline comes first. All have the same time limit, so that is
+    /// the one that has been awaited the longest.
+    pub(crate) fn first_awaited(&self) -> Option<(u32, Instant)> {
+        let index = self.awaited.head()?;
+        Some((index, self.at(index)?.body.as_ref()?.deadline?))
+    }
+
+    /// Keeps the count of full bodies after a body's frames went from or to `full`.
+    pub(crate) fn note_fullness(&mut self, index: u32, full: bool) {
+        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
+            return;
+        };
+        let was = core::mem::replace(&mut body.full, full);
+        self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
+    }
+
+    /// Removes all commands and returns how far each had come, oldest first.
+    pub(crate) fn take_all(&mut self) -> Vec<(RequestInfo, Stage)> {
+        let mut all = Vec::new();
+        let mut next = self.live.head();
+        while let Some(command) = next.and_then(|index| self.at(index)) {
+            all.push((command.info, command.stage));
+            next = command.live.next();
+        }
+        *self = Self {
+            entered: self.entered,
+            ..Self::new(self.order)
+        };
+        all
+    }
+
+    /// Gives the memory of an idle connection back.
+    pub(crate) fn shrink(&mut self) {
+        if self.live.len() == 0 {
+            *self = Self {
+                entered: self.entered,
+                ..Self::new(self.order)
+            };
+        }
+    }
+}
+
+impl<F> Command<F> {
+    fn vacant() -> Self {
+        Self {
+            info: RequestInfo {
+                id: RequestId {
+                    index: 0,
+                    generation: 0,
+                },
+                route: 0,
+                correlation: None,
+            },
+            stage: Stage::Free,
+            exclusive: false,
+            body_dropped: false,
+            in_ring: false,
+            answer: VecDeque::new(),
+            body: None,
+            live: Links::default(),
+        }
+    }
+
+    fn is(&self, id: RequestId) -> bool {
+        self.stage != Stage::Free && self.info.id == id
+    }
+
+    /// Clears the place for the next command; the answer's queue keeps its memory.
+    fn vacate(&mut self) {
+        self.stage = Stage::Free;
+        self.exclusive = false;
+        self.body_dropped = false;
+        self.in_ring = false;
+        self.answer.clear();
+        self.body = None;
+    }
+}

@@ -1,0 +1,276 @@
+//! The two push queues and the account of their slots.
+
+use alloc::collections::VecDeque;
+
+use crate::{
+    config::{PushBound, PushCapacity},
+    ids::{CallId, Priority},
+    stats::PushStats,
+};
+
+/// An accepted push: the frame and what it is charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted<F> {
+    /// The frame.
+    pub frame: F,
+    /// Bytes that it takes of its queue's bound, as
+    /// [`Codec::encoded_len`](crate::Codec::encoded_len) says.
+    pub charge: usize,
+    /// The call that it begins.
+    pub(crate) call: Option<CallId>,
+}
+
+impl<F> Accepted<F> {
+    /// An accepted push.
+    pub const fn new(frame: F, charge: usize) -> Self {
+        Self {
+            frame,
+            charge,
+            call: None,
+        }
+    }
+}
+
+/// Slots that a queue has given back, by what became of their frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Released {
+    /// Frames whose last byte the transport has taken.
+    pub sent: u64,
+    /// Frames that could not be encoded.
+    pub unencodable: u64,
+    /// Frames that were queued or under way when the connection ended.
+    pub ended: u64,
+    /// The charges of all of these.
+    pub bytes: usize,
+}
+
+impl Released {
+    /// Slots given back.
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.sent + self.unencodable + self.ended
+    }
+}
+
+/// What one priority's slots are in use for. A slot is taken at acceptance and given
+/// back when the transport has the frame's last byte, or the frame was dropped.
+#[derive(Debug)]
+struct Account {
+    capacity: Option<PushCapacity>,
+    frames: usize,
+    bytes: usize,
+    /// Encoded frames: where each ends in the output, and its charge.
+    encoded: VecDeque<(u64, usize)>,
+    released: Released,
+    stats: PushStats,
+}
+
+impl Account {
+    fn new(capacity: Option<PushCapacity>) -> Self {
+        Self {
+            capacity,
+            frames: 0,
+            bytes: 0,
+            encoded: VecDeque::new(),
+            released: Released::default(),
+            stats: PushStats::default(),
+        }
+    }
+
+    fn has_room(&self, charge: usize) -> bool {
+        let Some(capacity) = self.capacity else {
+            return true;
+        };
+        // A frame larger than the byte bound goes alone.
+        self.frames == 0
+            || (self.frames < capacity.frames.get()
+                && self.bytes.saturating_add(charge) <= capacity.bytes.get())
+    }
+
+    fn release(&mut self, charge: usize) {
+        self.frames = self.frames.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(charge);
+        self.released.bytes = self.released.bytes.saturating_add(charge);
+    }
+}
+
+/// The accounts of both priorities.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    high: Account,
+    low: Account,
+}
+
+impl Ledger {
+    fn account(&mut self, priority: Priority) -> &mut Account {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Low => &mut self.low,
+        }
+    }
+
+    /// A frame was encoded and ends at `end` in the output.
+    pub(crate) fn encoded(&mut self, priority: Priority, end: u64, charge: usize) {
+        self.account(priority).encoded.push_back((end, charge));
+    }
+
+    pub(crate) fn unencodable(&mut self, priority: Priority, charge: usize) {
+        let account = self.account(priority);
+        account.release(charge);
+        account.released.unencodable += 1;
+        account.stats.unencodable += 1;
+    }
+
+    fn ended(&mut self, priority: Priority, charge: usize) {
+        let account = self.account(priority);
+        account.release(charge);
+        account.released.ended += 1;
+        account.stats.connection_ended += 1;
+    }
+
+    /// The transport has taken the first `sent_total` bytes of the output.
+    pub(crate) fn settle(&mut self, sent_total: u64) {
+        for account in [&mut self.high, &mut self.low] {
+            while let Some(&(end, charge)) = account.encoded.front() {
+                if end > sent_total {
+                    break;
+                }
+                account.encoded.pop_front();
+                account.release(charge);
+                account.released.sent += 1;
+                account.stats.sent += 1;
+            }
+        }
+    }
+
+    /// The output that was encoded will not be sent.
+    pub(crate) fn abandon_encoded(&mut self) {
+        for priority in Priority::ALL {
+            while let Some((_, charge)) = self.account(priority).encoded.pop_front() {
+                self.ended(priority, charge);
+            }
+        }
+    }
+}
+
+/// Both push queues.
+#[derive(Debug)]
+pub(crate) struct Pushes<F> {
+    high: VecDeque<Accepted<F>>,
+    low: VecDeque<Accepted<F>>,
+    pub(crate) ledger: Ledger,
+    /// Whether new pushes are taken.
+    pub(crate) open: bool,
+}
+
+impl<F> Pushes<F> {
+    pub(crate) fn new(bound: PushBound) -> Self {
+        let capacity = match bound {
+            PushBound::Engine(capacity) => Some(capacity),
+            PushBound::Caller => None,
+        };
+        Self {
+            high: VecDeque::new(),
+            low: VecDeque::new(),
+            ledger: Ledger {
+                high: Account::new(capacity),
+                low: Account::new(capacity),
+            },
+            open: true,
+        }
+    }
+
+    fn queue(&mut self, priority: Priority) -> &mut VecDeque<Accepted<F>> {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Low => &mut self.low,
+        }
+    }
+
+    /// Whether a frame with this charge finds a slot.
+    pub(crate) fn has_room(&mut self, priority: Priority, charge: usize) -> bool {
+        self.ledger.account(priority).has_room(charge)
+    }
+
+    /// Takes a slot and the frame.
+    pub(crate) fn accept(&mut self, priority: Priority, accepted: Accepted<F>) {
+        let account = self.ledger.account(priority);
+        account.frames += 1;
+        account.bytes = account.bytes.saturating_add(accepted.charge);
+        account.stats.accepted += 1;
+        self.queue(priority).push_back(accepted);
+    }
+
+    /// Takes all of `batch`, in order.
+    pub(crate) fn accept_all(&mut self, priority: Priority, batch: &mut VecDeque<Accepted<F>>) {
+        let account = self.ledger.account(priority);
+        account.frames += batch.len();
+        account.bytes = batch
+            .iter()
+            .fold(account.bytes, |sum, a| sum.saturating_add(a.charge));
+        account.stats.accepted += batch.len() as u64;
+        let queue = self.queue(priority);
+        if queue.is_empty() {
+            core::mem::swap(queue, batch);
+        } else {
+            queue.append(batch);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self, priority: Priority) -> Option<Accepted<F>> {
+        self.queue(priority).pop_front()
+    }
+
+    /// Takes a queued frame out because the connection ends.
+    pub(crate) fn pop_undelivered(&mut self) -> Option<(Priority, Accepted<F>)> {
+        let (priority, accepted) = match self.high.pop_front() {
+            Some(accepted) => (Priority::High, accepted),
+            None => (Priority::Low, self.low.pop_front()?),
+        };
+        self.ledger.ended(priority, accepted.charge);
+        Some((priority, accepted))
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, priority: Priority) -> bool {
+        match priority {
+            Priority::High => !self.high.is_empty(),
+            Priority::Low => !self.low.is_empty(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.high.is_empty() && self.low.is_empty()
+    }
+
+    pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
+        core::mem::take(&mut self.ledger.account(priority).released)
+    }
+
+    /// Frees the queues' memory, if they are empty.
+    pub(crate) fn shrink(&mut self) {
+        for queue in [&mut self.high, &mut self.low] {
+            if queue.is_empty() {
+                *queue = VecDeque::new();
+            }
+        }
+        for account in [&mut self.ledger.high, &mut self.ledger.low] {
+            if account.encoded.is_empty() {
+                account.encoded = VecDeque::new();
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self, priority: Priority) -> PushStats {
+        let (queue, account) = match priority {
+            Priority::High => (&self.high, &self.ledger.high),
+            Priority::Low => (&self.low, &self.ledger.low),
+        };
+        PushStats {
+            queued: (queue.len() + account.encoded.len()) as u64,
+            ..account.stats
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Encoded output on its way to the transport.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use bytes::{Buf, Bytes};
+
+use crate::{schedule::pushes::Ledger, time::Instant};
+
+/// Encoded bytes in wire order: one contiguous buffer of small pieces, with large
+/// payloads chained in between by reference.
+#[derive(Debug, Default)]
+pub(crate) struct TransmitQueue {
+    /// Every copied piece, in order.
+    copied: Vec<u8>,
+    /// How much of `copied` has been sent.
+    sent: usize,
+    /// Chained payloads, each with its place in `copied`. Places never decrease, and
+    /// none is below `sent`.
+    chained: VecDeque<(usize, Bytes)>,
+    /// Bytes in `chained`.
+    chained_len: usize,
+    /// Bytes ever removed from the front.
+    sent_total: u64,
+}
+
+/// How far a [`TransmitQueue`] had been filled, to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    copied: usize,
+    chained: usize,
+    chained_len: usize,
+}
+
+impl TransmitQueue {
+    /// Bytes waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.copied.len() - self.sent + self.chained_len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes ever appended, which is where the next one will stand in the output.
+    pub(crate) fn end(&self) -> u64 {
+        self.sent_total + self.len() as u64
+    }
+
+    /// Bytes ever sent.
+    pub(crate) fn sent_total(&self) -> u64 {
+        self.sent_total
+    }
+
+    /// The buffer of small pieces, to append to.
+    pub(crate) fn copied(&mut self) -> &mut Vec<u8> {
+        &mut self.copied
+    }
+
+    /// Appends a payload by reference.
+    pub(crate) fn chain(&mut self, bytes: Bytes) {
+        self.chained_len += bytes.len();
+        self.chained.push_back((self.copied.len(), bytes));
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            copied: self.copied.len(),
+            chained: self.chained.len(),
+            chained_len: self.chained_len,
+        }
+    }
+
+    /// Takes back everything appended since `mark`. Nothing was sent since.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.copied.truncate(mark.copied);
+        self.chained.truncate(mark.chained);
+        self.chained_len = mark.chained_len;
+    }
+
+    /// Bytes appended since `mark`.
+    pub(crate) fn since(&self, mark: Mark) -> usize {
+        self.copied.len() - mark.copied + self.chained_len - mark.chained_len
+    }
+
+    /// Makes room for a header before what was appended since `mark`: leaves `gap`
+    /// bytes there, which [`close_gap`](Self::close_gap) overwrites.
+    pub(crate) fn open_gap(&mut self, gap: usize) {
+        self.copied.resize(self.copied.len() + gap, 0);
+    }
+
+    /// Writes `header` into the gap that was opened at `mark`, whatever its length.
+    pub(crate) fn close_gap(&mut self, mark: Mark, gap: usize, header: &[u8]) {
+        let end = mark.copied + gap;
+        if header.len() == gap {
+            if let Some(place) = self.copied.get_mut(mark.copied..end) {
+                place.copy_from_slice(header);
+            }
+            return;
+        }
+        self.copied
+            .splice(mark.copied..end, header.iter().copied())
+            .for_each(drop);
+        for (place, _) in self.chained.iter_mut().skip(mark.chained) {
+            *place = *place - gap + header.len();
+        }
+    }
+
+    /// The chunks to send, in order; none of them is empty.
+    pub(crate) fn chunks(&self) -> Chunks<'_> {
+        Chunks {
+            copied: &self.copied,
+            at: self.sent,
+            chained: self.chained.iter(),
+            next: None,
+        }
+    }
+
+    /// Removes `n` bytes, at most all, from the front.
+    pub(crate) fn advance(&mut self, n: usize) -> usize {
+        let n = n.min(self.len());
+        self.sent_total += n as u64;
+        let mut left = n;
+        while left > 0 {
+            let boundary = self.chained.front().map_or(self.copied.len(), |c| c.0);
+            let small = left.min(boundary - self.sent);
+            self.sent += small;
+            left -= small;
+            if left == 0 {
+                break;
+            }
+            let Some((_, bytes)) = self.chained.front_mut() else {
+                break;
+            };
+            let large = left.min(bytes.len());
+            bytes.advance(large);
+            self.chained_len -= large;
+            left -= large;
+            if bytes.is_empty() {
+                self.chained.pop_front();
+            }
+        }
+        self.reclaim();
+        n
+    }
+
+    /// Drops everything that waits.
+    pub(crate) fn clear(&mut self) {
+        self.copied.clear();
+        self.sent = 0;
+        self.chained.clear();
+        self.chained_len = 0;
+    }
+
+    /// Gives the empty buffer away, to be pooled.
+    pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && self.copied.capacity() > 0).then(|| {
+            self.sent = 0;
+            core::mem::take(&mut self.copied)
+        })
+    }
+
+    /// Installs a pooled buffer, unless there is one.
+    pub(crate) fn give_buffer(&mut self, mut buffer: Vec<u8>) {
+        if self.copied.capacity() == 0 {
+            buffer.clear();
+            self.copied = buffer;
+        }
+    }
+
+    /// Reuses the front of the buffer once at least half of it has been sent, so that
+    /// each byte is moved at most once.
+    fn reclaim(&mut self) {
+        if self.sent == self.copied.len() && self.chained.is_empty() {
+            self.copied.clear();
+            self.sent = 0;
+        } else if self.sent >= RECLAIM && self.sent * 2 >= self.copied.len() {
+            self.copied.drain(..self.sent);
+            for (place, _) in &mut self.chained {
+                *place -= self.sent;
+            }
+            self.sent = 0;
+        }
+    }
+}
+
+/// Below this many sent bytes moving the rest to the front is not worth it.
+const RECLAIM: usize = 16 * 1024;
+
+/// Iterator over the chunks of a transmit queue.
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    copied: &'a [u8],
+    at: usize,
+    chained: alloc::collections::vec_deque::Iter<'a, (usize, Bytes)>,
+    next: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if let Some(large) = self.next.take() {
+            return Some(large);
+        }
+        let (end, large) = match self.chained.next() {
+            Some((place, bytes)) => (*place, Some(&bytes[..])),
+            None => (self.copied.len(), None),
+        };
+        let small = self.copied.get(self.at..end).unwrap_or_default();
+        self.at = end;
+        if small.is_empty() {
+            large
+        } else {
+            self.next = large;
+            Some(small)
+        }
+    }
+}
+
+/// Bytes lent for sending. What is not reported sent is lent again.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    pub(crate) queue: &'a mut TransmitQueue,
+    pub(crate) on_sent: Sent<'a>,
+}
+
+/// What the engine keeps about output that has left.
+#[derive(Debug)]
+pub(crate) struct Sent<'a> {
+    pub(crate) ledger: &'a mut Ledger,
+    /// When the peer last took a byte.
+    pub(crate) last_progress: &'a mut Instant,
+    pub(crate) last_activity: &'a mut Instant,
+    pub(crate) now: Instant,
+}
+
+impl Transmit<'_> {
+    /// The chunks to send, in order; none is empty. Send as many as fit one vectored write.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks<'_> {
+        self.queue.chunks()
+    }
+
+    /// Bytes waiting.
+    #[expect(clippy::len_without_is_empty, reason = "never empty: it would be None")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Reports that the transport has taken the first `n` bytes. More than there are
+    /// count as all.
+    pub fn advance(self, n: usize) {
+        if self.queue.advance(n) > 0 {
+            self.on_sent.ledger.settle(self.queue.sent_total());
+            *self.on_sent.last_progress = self.on_sent.now;
+            *self.on_sent.last_activity = self.on_sent.now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{vec, vec::Vec};
+    use proptest::prelude::*;
+
+    fn flat(queue: &TransmitQueue) -> Vec<u8> {
+        queue.chunks().flatten().copied().collect()
+    }
+
+    #[test]
+    fn chunks_keep_wire_order_and_are_never_empty() {
+        let mut queue = TransmitQueue::default();
+        queue.chain(Bytes::from_static(b"first"));
+        queue.copied().extend_from_slice(b"second");
+        queue.chain(Bytes::from_static(b"third"));
+        queue.chain(Bytes::from_static(b"fourth"));
+        let chunks: Vec<_> = queue.chunks().collect();
+        assert_eq!(chunks, [&b"first"[..], b"second", b"third", b"fourth"]);
+    }
+
+    #[test]
+    fn a_header_of_another_length_than_the_gap_moves_what_follows() {
+        for header in [&b""[..], b"h", b"head", b"longheader"] {
+            let mut queue = TransmitQueue::default();
+            queue.copied().extend_from_slice(b"before");
+            let mark = queue.mark();
+            queue.open_gap(4);
+            queue.copied().extend_from_slice(b"small");
+            queue.chain(Bytes::from_static(b"LARGE"));
+            queue.copied().extend_from_slice(b"tail");
+            queue.close_gap(mark, 4, header);
+            let expected = [b"before", header, b"small", b"LARGE", b"tail"].concat();
+            assert_eq!(flat(&queue), expected);
+            assert_eq!(queue.len(), expected.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_appending_and_sending_gives_the_same_bytes(
+            ops in proptest::collection::vec((0u8..4, 0usize..40_000), 1..60)
+        ) {
+            let mut queue = TransmitQueue::default();
+            let (mut expected, mut sent) = (Vec::new(), Vec::new());
+            let mut byte = 0u8;
+            for (op, n) in ops {
+                byte = byte.wrapping_add(1);
+                match op {
+                    0 => {
+                        queue.copied().extend_from_slice(&vec![byte; n % 5_000]);
+                        expected.extend(vec![byte; n % 5_000]);
+                    }
+                    1 if n > 0 => {
+                        queue.chain(Bytes::from(vec![byte; n]));
+                        expected.extend(vec![byte; n]);
+                    }
+                    2 => {
+                        let mark = queue.mark();
+                        queue.copied().extend_from_slice(&vec![byte; n % 100]);
+                        queue.chain(Bytes::from(vec![byte; n + 1]));
+                        prop_assert_eq!(queue.since(mark), n % 100 + n + 1);
+                        queue.rewind(mark);
+                    }
+                    _ => {
+                        sent.extend(queue.chunks().flatten().take(n).copied());
+                        queue.advance(n);
+                    }
+                }
+                prop_assert_eq!(queue.end(), expected.len() as u64);
+                prop_assert_eq!(queue.sent_total(), sent.len() as u64);
+            }
+            sent.extend(flat(&queue));
+            prop_assert_eq!(sent, expected);
+        }
+    }
+}
