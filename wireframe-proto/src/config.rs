@@ -19,7 +19,7 @@ pub struct Config {
 }
 
 /// A non-zero constant.
-const fn nonzero(n: usize) -> NonZeroUsize {
+pub(crate) const fn nonzero(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {
         Some(n) => n,
         None => NonZeroUsize::MIN,
@@ -178,11 +178,33 @@ pub struct PushCapacity {
     pub bytes: NonZeroUsize,
 }
 
-impl Default for PushCapacity {
-    fn default() -> Self {
+impl PushCapacity {
+    /// 256 frames, 1 MiB.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             frames: nonzero(256),
             bytes: nonzero(1024 * 1024),
         }
+    }
+
+    /// Sets the most frames.
+    #[must_use]
+    pub const fn with_frames(mut self, frames: NonZeroUsize) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Sets the most bytes.
+    #[must_use]
+    pub const fn with_bytes(mut self, bytes: NonZeroUsize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+}
+
+impl Default for PushCapacity {
+    fn default() -> Self {
+        Self::new()
     }
 }

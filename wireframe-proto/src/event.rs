@@ -70,6 +70,8 @@ pub struct Undelivered<F> {
     pub frame: F,
     /// Its queue.
     pub priority: Priority,
+    /// What it was charged.
+    pub(crate) charge: usize,
     /// The call that it began, if it began one. The call has ended.
     pub call: Option<CallId>,
     /// Why it was not sent.

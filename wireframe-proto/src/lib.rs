@@ -110,6 +110,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod calls;
 mod codec;

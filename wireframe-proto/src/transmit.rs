@@ -159,6 +159,10 @@ impl TransmitQueue {
         })
     }
 
+    pub(crate) fn lacks_buffer(&self) -> bool {
+        self.copied.capacity() == 0
+    }
+
     /// Installs a pooled buffer, unless there is one.
     pub(crate) fn give_buffer(&mut self, mut buffer: Vec<u8>) {
         if self.copied.capacity() == 0 {

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Wireframe on tokio: sockets, timer, spawner, server and client.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use wireframe::WireframeApp;
+//! use wireframe_tokio::Server;
+//!
+//! async fn echo(body: Bytes) -> Bytes {
+//!     body
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = WireframeApp::new().route(1, echo);
+//! Server::bind("127.0.0.1:7878").await?.serve(app).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod runtime;
+mod server;
+mod transport;
+
+pub use client::{connect, connect_with};
+pub use runtime::{TokioSpawn, TokioTimer, environment};
+pub use server::Server;
+pub use transport::Tokio;
+pub use wireframe;

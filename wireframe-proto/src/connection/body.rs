@@ -7,7 +7,7 @@ use crate::{
     event::{Body, Discarded, Event},
     ids::{CorrelationId, RequestId},
     protocol::{AnswerOrder, WireframeProtocol},
-    schedule::commands::Stage,
+    schedule::commands::{BodyState, Stage},
     time::Instant,
 };
 
@@ -50,7 +50,11 @@ impl<P: WireframeProtocol> Connection<P> {
     /// The handler no longer waits for the body frame that it asked for: stops the body
     /// clock.
     pub fn stop_awaiting_body(&mut self, id: RequestId) {
-        if self.commands.get(id).is_some() {
+        let waits = self.commands.get(id).is_some_and(|c| {
+            // The rest of a discarded body must come in time all the same.
+            c.stage == Stage::Running && !c.body_dropped
+        });
+        if waits {
             self.commands.stop_awaiting(id.index);
             self.update_clocks();
         }
@@ -63,35 +67,44 @@ impl<P: WireframeProtocol> Connection<P> {
     /// last frame of a body that has begun was discarded. A body has begun when a frame
     /// of it has arrived or the handler has asked for one.
     pub fn drop_body(&mut self, id: RequestId) {
-        if !self.in_user_code && self.commands.get(id).is_some() {
+        if self.is_running(id) {
             self.discard_body(id.index);
             self.update_clocks();
         }
     }
 
+    /// The body will not be read any further.
     pub(super) fn discard_body(&mut self, index: u32) {
-        self.commands.stop_awaiting(index);
         let Some(command) = self.commands.at_mut(index) else {
             return;
         };
-        command.body_dropped = true;
-        let queued = command.answer.len();
-        let Some(body) = &mut command.body else {
-            return;
-        };
-        if body.complete || body.discarding {
+        if core::mem::replace(&mut command.body_dropped, true) || command.body.is_none() {
             return;
         }
-        body.discarding = true;
-        body.sendable = queued;
-        body.frames.clear();
+        self.begin_discarding(index);
+        self.commands.stop_awaiting(index);
         self.commands.note_fullness(index, false);
         self.await_rest(index);
     }
 
+    /// Drops what has come of a body, and what will. What has been answered so far does
+    /// not wait for that.
+    fn begin_discarding(&mut self, index: u32) {
+        let Some(command) = self.commands.at_mut(index) else {
+            return;
+        };
+        let body = command.body.get_or_insert_with(Box::default);
+        body.discarding = true;
+        body.complete |= self.input_ended;
+        body.sendable = command.answer.len();
+        body.frames.clear();
+    }
+
     /// Where the answer waits for the rest of a discarded body, that must come in time.
     fn await_rest(&mut self, index: u32) {
-        if P::ANSWERS == AnswerOrder::InOrder && !self.input_ended {
+        let comes = |body: &BodyState<P::Frame>| !body.complete;
+        let body = self.commands.at(index).and_then(|c| c.body.as_deref());
+        if P::ANSWERS == AnswerOrder::InOrder && body.is_some_and(comes) {
             self.commands.await_body(index, self.body_deadline());
         }
     }
@@ -113,12 +126,19 @@ impl<P: WireframeProtocol> Connection<P> {
             return self.discard_body_frame();
         };
         let info = command.info;
+        let begins_dropped = command.body_dropped && command.body.is_none();
+        if begins_dropped {
+            self.begin_discarding(index);
+        }
+        let Some(command) = self.commands.at_mut(index) else {
+            return self.discard_body_frame();
+        };
         let body = command.body.get_or_insert_with(Box::default);
         if body.complete {
             return self.discard_body_frame();
         }
         body.complete = last;
-        body.discarding |= command.body_dropped;
+        body.timed_out = false;
         let discarding = body.discarding;
         if !discarding {
             body.frames.push_back(frame);

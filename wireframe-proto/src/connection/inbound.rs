@@ -5,8 +5,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{Connection, Phase};
 use crate::{
     codec::Codec,
+    config::HalfClose,
     error::{CloseReason, LimitExceeded, Malformed, UnexpectedEof},
-    event::{Discarded, Event},
+    event::{Discarded, Event, Undelivered},
     fragment::{FragmentMeta, FragmentStrategy},
     ids::{CorrelationId, Side},
     protocol::{Reaction, Role, View, WireframeProtocol},
@@ -71,6 +72,11 @@ impl<P: WireframeProtocol> Connection<P> {
         Some(buffer)
     }
 
+    /// Whether the connection holds no read buffer.
+    pub fn lacks_receive_buffer(&self) -> bool {
+        self.receive.capacity() == 0
+    }
+
     /// Gives the connection a read buffer to use, unless it has one.
     pub fn give_receive_buffer(&mut self, mut buffer: BytesMut) {
         if self.receive.capacity() == 0 {
@@ -89,8 +95,11 @@ impl<P: WireframeProtocol> Connection<P> {
         self.stats.bytes_received += fresh as u64;
         self.last_activity = self.now;
         self.starved_at = None;
-        if self.in_user_code || !self.is_open() || self.peer_closed {
+        if self.in_user_code || !self.is_open() || self.ignores_input {
             self.receive.clear();
+        } else if self.peer_closed {
+            // Behind the end there is nothing, but before it there may be.
+            self.receive.truncate(self.counted);
         }
         self.counted = self.receive.len();
     }
@@ -112,10 +121,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return self.poll_after_panic();
         }
-        if !self.setup_ran && self.is_open() {
-            self.setup_ran = true;
-            self.hook(None, P::on_connection_setup);
-        }
+        self.set_up();
         self.heed_close();
         let event = self.next_event();
         self.update_clocks();
@@ -123,7 +129,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     fn next_event(&mut self) -> Option<Event<P::Frame>> {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.take_event() {
             return Some(event);
         }
         if !self.is_open() {
@@ -146,6 +152,19 @@ impl<P: WireframeProtocol> Connection<P> {
         } else {
             self.next_closing_event()
         }
+    }
+
+    /// Takes an event that waits. A push that could not be encoded has kept its slot
+    /// until here, so that these events are bounded as the pushes are.
+    pub(super) fn take_event(&mut self) -> Option<Event<P::Frame>> {
+        let event = self.events.pop_front()?;
+        if let Event::Undelivered(undelivered) = &event {
+            let Undelivered {
+                priority, charge, ..
+            } = *undelivered;
+            self.pushes.ledger.unencodable(priority, charge);
+        }
+        Some(event)
     }
 
     fn start_held(&mut self) -> Option<(crate::RequestInfo, P::Frame)> {
@@ -171,6 +190,7 @@ impl<P: WireframeProtocol> Connection<P> {
         (fresh_input && self.may_decode())
             || (self.last_command.is_none() && self.commands.can_start_held(self.max_in_flight))
             || (self.input_ended && self.commands.awaited() > 0)
+            || self.is_abandoned()
             || self.is_done()
     }
 
@@ -185,10 +205,15 @@ impl<P: WireframeProtocol> Connection<P> {
                 .is_none_or(|body| body.deadline.is_none())
         });
         !behind_exclusive
-            && self.control.len() < limits.max_control.get()
+            && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
             && self.commands.full_bodies() == 0
+    }
+
+    /// Whether input has provoked as much control output as may wait.
+    pub(super) fn control_is_full(&self) -> bool {
+        self.control.len() >= self.config.limits.max_control.get()
     }
 
     /// Whether the engine reads: it decodes, or an exclusive command is under way and
@@ -224,6 +249,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Ok(Some(unit)) => unit,
             Ok(None) => {
                 self.starved_at = Some(self.receive.len());
+                self.note_frame_begun();
                 return None;
             }
             Err(reason) => return self.refuse_input(reason),
@@ -260,7 +286,6 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.receive.len() - header_len < payload_len {
             self.receive.advance(header_len);
             self.counted = self.receive.len();
-            self.await_frame(payload_len);
             self.unit = Some(meta);
             return Ok(None);
         }
@@ -268,7 +293,7 @@ impl<P: WireframeProtocol> Connection<P> {
         unit.advance(header_len);
         self.counted = self.receive.len();
         self.starved_at = None;
-        self.frame_deadline = None;
+        self.frame_since = None;
         self.in_user_code = true;
         self.framing.unmask(&meta, 0, &mut unit);
         self.in_user_code = false;
@@ -285,12 +310,14 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.receive.is_empty() {
             return Ok(None);
         }
+        // A header that ends further on is not found, however many bytes came at once.
+        let front = self.receive.get(..MAX_HEADER_LEN).unwrap_or(&self.receive);
         self.in_user_code = true;
-        let header = self.framing.decode_header(&self.receive);
+        let header = self.framing.decode_header(front);
         self.in_user_code = false;
         let Some((meta, header_len)) = header.map_err(CloseReason::Malformed)? else {
-            limit("max_header_len", MAX_HEADER_LEN, self.receive.len() as u64)?;
-            self.await_frame(0);
+            let at_least = self.receive.len().min(MAX_HEADER_LEN + 1);
+            limit("max_header_len", MAX_HEADER_LEN, at_least as u64)?;
             return Ok(None);
         };
         limit(
@@ -300,6 +327,10 @@ impl<P: WireframeProtocol> Connection<P> {
         )?;
         if header_len > self.receive.len() {
             let what = "the framing consumed more than there was";
+            return Err(CloseReason::Malformed(Malformed::new(what)));
+        }
+        if header_len == 0 && meta.payload_len == 0 {
+            let what = "the framing found a unit of no bytes";
             return Err(CloseReason::Malformed(Malformed::new(what)));
         }
         if !meta.is_final {
@@ -364,6 +395,9 @@ impl<P: WireframeProtocol> Connection<P> {
     ) -> Event<P::Frame> {
         if matches!(self.phase, Phase::Draining) || self.last_command.is_some() {
             self.stats.requests_dropped += 1;
+            if exclusive {
+                self.ignore_input();
+            }
             return Event::Discarded(Discarded::Request);
         }
         let info = self.commands.insert(route, correlation, exclusive);
@@ -382,21 +416,36 @@ impl<P: WireframeProtocol> Connection<P> {
         let reaction = self.hook(None, |protocol, ctx| protocol.on_control(frame, ctx));
         match reaction {
             Reaction::Continue => {}
+            // Nothing goes after a last frame that is decided.
+            Reaction::Send(_) if self.last_command.is_some() => {}
             Reaction::Send(frame) => self.control.push_back(frame),
             Reaction::Close(last_word) => self.close_with(CloseReason::Protocol, last_word),
         }
         Event::Control
     }
 
+    /// From here on the peer's input is dropped unread.
+    pub(super) fn ignore_input(&mut self) {
+        self.ignores_input = true;
+        self.receive.clear();
+        self.counted = 0;
+        self.starved_at = None;
+    }
+
+    /// Whether the peer is gone and there is no waiting for what it left behind.
+    fn is_abandoned(&self) -> bool {
+        self.peer_closed
+            && !self.input_ended
+            && self.config.half_close == HalfClose::Ends
+            && !self.may_decode()
+    }
+
     /// All that the peer has sent was decoded, and it will send no more.
     fn end_input(&mut self) {
-        if !self.peer_closed || self.input_ended {
-            return;
+        if self.is_abandoned() {
+            return self.abort(CloseReason::PeerClosed);
         }
-        if !self.may_decode() {
-            if self.config.half_close == crate::HalfClose::Ends {
-                self.abort(CloseReason::PeerClosed);
-            }
+        if !self.peer_closed || self.input_ended || !self.may_decode() {
             return;
         }
         self.input_ended = true;
@@ -405,13 +454,14 @@ impl<P: WireframeProtocol> Connection<P> {
             Some(unit) => Some(Some(unit.payload_len.saturating_sub(received))),
             None => (received > 0).then_some(None),
         };
-        match (cut, self.config.half_close) {
-            (Some(missing), _) => {
-                let eof = UnexpectedEof { received, missing };
-                self.close_with_goodbye(CloseReason::UnexpectedEof(eof));
-            }
-            (None, crate::HalfClose::Ends) => self.abort(CloseReason::PeerClosed),
-            (None, crate::HalfClose::Answers) => {}
+        let reason = match cut {
+            Some(missing) => CloseReason::UnexpectedEof(UnexpectedEof { received, missing }),
+            None => CloseReason::PeerClosed,
+        };
+        match self.config.half_close {
+            HalfClose::Ends => self.abort(reason),
+            HalfClose::Answers if cut.is_some() => self.close_with_goodbye(reason),
+            HalfClose::Answers => {}
         }
     }
 }

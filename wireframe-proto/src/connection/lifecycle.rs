@@ -1,7 +1,9 @@
 //! How a connection ends.
 
-use alloc::string::String;
+use alloc::{collections::VecDeque, string::String};
 use core::time::Duration;
+
+use bytes::BytesMut;
 
 use super::{Closing, Connection, Phase};
 use crate::{
@@ -49,11 +51,23 @@ impl<P: WireframeProtocol> Connection<P> {
             }
             Phase::Closed { .. } => return,
         }
+        self.set_up();
         self.phase = Phase::Draining;
-        self.close_at = Some(deadline);
+        self.close_at = Some(self.close_at.map_or(deadline, |at| at.min(deadline)));
+        if self.commands.holds_exclusive() {
+            self.ignore_input();
+        }
         self.stats.requests_dropped += self.commands.drop_held() as u64;
         if let Some(notice) = self.hook(None, P::drain_notice) {
             self.control.push_back(notice);
+        }
+    }
+
+    /// Runs the protocol's setup, before anything else of it.
+    pub(super) fn set_up(&mut self) {
+        if !self.setup_ran && self.is_open() {
+            self.setup_ran = true;
+            self.hook(None, P::on_connection_setup);
         }
     }
 
@@ -61,6 +75,15 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn heed_close(&mut self) {
         if core::mem::take(&mut self.close_asked) {
             self.drain(self.now + self.config.timeouts.close);
+        }
+    }
+
+    /// Code of the application that serves no command has panicked: only this
+    /// connection suffers, and closes.
+    pub fn handle_panic(&mut self, now: Instant) {
+        self.observe(now);
+        if !self.in_user_code {
+            self.close_with_goodbye(CloseReason::HandlerPanicked);
         }
     }
 
@@ -75,7 +98,9 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Our output has been ended, as [`Wants::half_close`](crate::Wants::half_close) asked.
     pub fn handle_half_closed(&mut self, now: Instant) {
         self.observe(now);
-        if let Phase::Closing(closing) = &mut self.phase {
+        if self.wants_half_close()
+            && let Phase::Closing(closing) = &mut self.phase
+        {
             closing.half_closed = true;
         }
     }
@@ -88,7 +113,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn wants_half_close(&self) -> bool {
         match &self.phase {
             Phase::Closing(closing) => {
-                !closing.half_closed && closing.last_word.is_none() && self.transmit.is_empty()
+                !closing.half_closed && closing.last_words.is_empty() && self.transmit.is_empty()
             }
             _ => false,
         }
@@ -139,23 +164,33 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
+        if self.last_command.is_some() {
+            return self.close_with(reason, None);
+        }
+        self.set_up();
         let goodbye = self.hook(None, |protocol, ctx| protocol.goodbye(&reason, ctx));
         self.close_with(reason, goodbye);
     }
 
     /// Picks nothing more; says `last_word`, flushes, half-closes, and waits for the
     /// peer or the deadline.
+    ///
+    /// If a reaction has decided to close already, after the answer whose turn it is,
+    /// what is left of that answer is the last word, whatever else has come between.
     pub(super) fn close_with(&mut self, reason: CloseReason, last_word: Option<P::Frame>) {
         if !self.is_open() {
             return;
         }
+        let closing = match self.last_command {
+            None => Closing::new(reason, None, last_word.into_iter().collect()),
+            Some(last) => Closing::new(
+                CloseReason::Protocol,
+                self.info(last.index),
+                self.commands.take_answers(last.index),
+            ),
+        };
         self.set_close_deadline(self.config.timeouts.close);
-        self.phase = Phase::Closing(Closing {
-            reason,
-            announced: false,
-            last_word,
-            half_closed: false,
-        });
+        self.phase = Phase::Closing(closing);
         self.drop_work();
     }
 
@@ -188,15 +223,15 @@ impl<P: WireframeProtocol> Connection<P> {
         self.close_at = Some(self.close_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Encodes the last word.
-    pub(super) fn say_last_word(&mut self) {
-        let Phase::Closing(closing) = &mut self.phase else {
-            return;
-        };
-        if let Some(mut frame) = closing.last_word.take()
-            && let Err(error) = self.encode(&mut frame, None)
+    /// Encodes what is left to say.
+    pub(super) fn say_last_words(&mut self) {
+        while let Phase::Closing(closing) = &mut self.phase
+            && let Some(mut frame) = closing.last_words.pop_front()
         {
-            tracing::warn!(connection = %self.peer.id, %error, "the last word was dropped");
+            let request = closing.request;
+            if let Err(error) = self.encode(&mut frame, request) {
+                tracing::warn!(connection = %self.peer.id, %error, "a last word was dropped");
+            }
         }
     }
 
@@ -208,12 +243,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Phase::Closing(_) => return self.close_now(),
             Phase::Active | Phase::Draining => {}
         }
-        self.phase = Phase::Closing(Closing {
-            reason,
-            announced: false,
-            last_word: None,
-            half_closed: true,
-        });
+        self.phase = Phase::Closing(Closing::new(reason, None, VecDeque::new()));
         self.drop_work();
         self.close_now();
     }
@@ -251,7 +281,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Whether the end, or the approach of it, has not been told yet.
     pub(super) fn is_unannounced(&self) -> bool {
         match &self.phase {
-            Phase::Active | Phase::Draining => self.in_user_code,
+            _ if self.in_user_code && !matches!(self.phase, Phase::Closed { .. }) => true,
+            Phase::Active | Phase::Draining => false,
             Phase::Closing(closing) => !closing.announced || self.is_over(closing),
             Phase::Closed { announced, .. } => !announced,
         }
@@ -259,14 +290,11 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether a closing connection has nothing left to wait for.
     fn is_over(&self, closing: &Closing<P::Frame>) -> bool {
-        closing.half_closed
-            && closing.last_word.is_none()
-            && self.peer_closed
-            && self.transmit.is_empty()
+        closing.half_closed && self.peer_closed
     }
 
     pub(super) fn next_closing_event(&mut self) -> Option<Event<P::Frame>> {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.take_event() {
             return Some(event);
         }
         if let Phase::Closing(closing) = &mut self.phase
@@ -278,6 +306,7 @@ impl<P: WireframeProtocol> Connection<P> {
             return Some(Event::Undelivered(Undelivered {
                 frame: accepted.frame,
                 priority,
+                charge: accepted.charge,
                 call: accepted.call,
                 why: UndeliveredReason::ConnectionEnded,
             }));
@@ -304,9 +333,14 @@ impl<P: WireframeProtocol> Connection<P> {
                 announced: false,
             };
             self.pushes.open = false;
+            self.control.clear();
+            self.calls.clear();
+            self.receive = BytesMut::new();
+            self.commands.take_all();
             self.transmit.clear();
             self.pushes.ledger.abandon_encoded();
-            self.events.clear();
+            self.events
+                .retain(|event| matches!(event, Event::Undelivered(_)));
             self.close_at = None;
             if self.setup_ran {
                 let reason = &CloseReason::ProtocolPanicked;

@@ -5,6 +5,8 @@ mod hooks;
 mod inbound;
 mod lifecycle;
 mod outbound;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use lifecycle::Shutdown;
@@ -22,7 +24,7 @@ use crate::{
     event::Event,
     fragment::FragmentMeta,
     ids::{Peer, RequestId},
-    protocol::{AnswerOrder, WireframeProtocol},
+    protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
     stats::Stats,
     time::{Instant, ReadingClock},
@@ -67,6 +69,9 @@ pub struct Connection<P: WireframeProtocol> {
     unit: Option<FragmentMeta>,
     /// The length of `receive` at which nothing whole was found in it.
     starved_at: Option<usize>,
+    /// What the peer still sends is dropped unread: it stands behind a request that will
+    /// not be served and that might have changed what it means.
+    ignores_input: bool,
     calls: Calls,
 
     // Outbound.
@@ -100,8 +105,8 @@ pub struct Connection<P: WireframeProtocol> {
     // Time.
     now: Instant,
     reading: ReadingClock,
-    /// When the frame that has begun to arrive must be whole.
-    frame_deadline: Option<Instant>,
+    /// When the frame that has begun to arrive did so, on the reading clock.
+    frame_since: Option<Instant>,
     /// When the peer last took a byte, or output began to wait.
     last_progress: Instant,
     /// When something was last received or sent.
@@ -130,9 +135,27 @@ enum Phase<F> {
 struct Closing<F> {
     reason: CloseReason,
     announced: bool,
-    last_word: Option<F>,
-    /// The driver has ended our output.
+    /// What is still to be said, and the request that it answers.
+    last_words: VecDeque<F>,
+    request: Option<RequestInfo>,
+    /// The driver has ended our output, after the last word.
     half_closed: bool,
+}
+
+impl<F> Closing<F> {
+    const fn new(
+        reason: CloseReason,
+        request: Option<RequestInfo>,
+        last_words: VecDeque<F>,
+    ) -> Self {
+        Self {
+            reason,
+            announced: false,
+            last_words,
+            request,
+            half_closed: false,
+        }
+    }
 }
 
 /// The connection's state, as far as it is anybody's business.
@@ -188,6 +211,7 @@ impl<P: WireframeProtocol> Connection<P> {
             counted: 0,
             unit: None,
             starved_at: None,
+            ignores_input: false,
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),
@@ -207,7 +231,7 @@ impl<P: WireframeProtocol> Connection<P> {
             events: VecDeque::new(),
             now,
             reading: ReadingClock::default(),
-            frame_deadline: None,
+            frame_since: None,
             last_progress: now,
             last_activity: now,
             close_at: None,
@@ -253,6 +277,11 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Commands of the peer that have begun and not ended, held back ones included.
     pub fn commands_in_flight(&self) -> usize {
         self.commands.live()
+    }
+
+    /// Whether that command has begun and not been finished.
+    pub fn is_running(&self, id: RequestId) -> bool {
+        !self.in_user_code && self.commands.is_running(id)
     }
 
     /// Commands that wait for others to end.

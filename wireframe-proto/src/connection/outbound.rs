@@ -93,29 +93,51 @@ impl<P: WireframeProtocol> Connection<P> {
         mut frame: P::Frame,
         id: Option<CorrelationId>,
     ) -> Result<CallId, Rejected<P::Frame>> {
-        if self.in_user_code || !matches!(self.phase, Phase::Active) || !self.pushes.open {
+        if self.in_user_code || !self.pushes.open {
             return Err(Rejected::new(frame, Refusal::Closed));
         }
-        if id.is_some_and(|id| !self.calls.is_free(id)) {
-            return Err(Rejected::new(frame, Refusal::InUse));
-        }
         self.in_user_code = true;
-        if let Some(id) = id {
-            self.protocol.correlate(&mut frame, id);
-        }
         let charge = self.codec.encoded_len(&frame);
         self.in_user_code = false;
         if !self.pushes.has_room(Priority::Low, charge) {
             return Err(Rejected::new(frame, Refusal::Full));
         }
-        let call = self.calls.insert(id);
-        let accepted = Accepted {
-            frame,
-            charge,
-            call: Some(call),
-        };
-        self.pushes.accept(Priority::Low, accepted);
-        Ok(call)
+        match self.register_call(&mut frame, id) {
+            Ok(call) => {
+                let mut accepted = Accepted::new(frame, charge);
+                accepted.begin_call(call);
+                self.pushes.accept(Priority::Low, accepted);
+                Ok(call)
+            }
+            Err(refusal) => Err(Rejected::new(frame, refusal)),
+        }
+    }
+
+    /// Enters a call whose frame the caller will hand over itself, with
+    /// [`accept_pushes`](Self::accept_pushes), marked with [`Accepted::begin_call`]: for
+    /// [`PushBound::Caller`](crate::PushBound::Caller). The frame is correlated here.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Closed`] if the connection does not begin calls any more, and
+    /// [`Refusal::InUse`] as for [`call`](Self::call).
+    pub fn register_call(
+        &mut self,
+        frame: &mut P::Frame,
+        id: Option<CorrelationId>,
+    ) -> Result<CallId, Refusal> {
+        if self.in_user_code || !matches!(self.phase, Phase::Active) {
+            return Err(Refusal::Closed);
+        }
+        if let Some(id) = id {
+            if !self.calls.is_free(id) {
+                return Err(Refusal::InUse);
+            }
+            self.in_user_code = true;
+            self.protocol.correlate(frame, id);
+            self.in_user_code = false;
+        }
+        Ok(self.calls.insert(id))
     }
 
     /// Nobody waits for the call's reply any more: should it come, it is discarded, and
@@ -165,7 +187,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Err(refusal) = self.may_respond(id) {
             return Err(Rejected::new(frame, refusal));
         }
-        self.end_body(id);
+        self.discard_body(id.index);
         self.respond_in_turn(id, frame, true);
         self.conclude(id.index, Outcome::Done);
         Ok(())
@@ -218,11 +240,10 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return Err(Refusal::Closed);
         }
-        match self.commands.get(id) {
-            Some(command) if command.stage == Stage::Running => {}
-            _ => return Err(Refusal::Unknown),
+        if !self.is_running(id) {
+            return Err(Refusal::Unknown);
         }
-        self.end_body(id);
+        self.discard_body(id.index);
         match end {
             End::Complete => self.conclude(id.index, Outcome::Done),
             End::StreamComplete => {
@@ -237,11 +258,11 @@ impl<P: WireframeProtocol> Connection<P> {
             End::Cancelled => self.conclude(id.index, Outcome::Cancelled),
             End::Fatal(what) => {
                 tracing::warn!(connection = %self.peer.id, what, "a handler failed");
-                self.conclude_last(id.index, Outcome::Failed);
+                self.mark_finished(id.index, Outcome::Failed);
                 self.close_with_goodbye(CloseReason::HandlerFailed(what));
             }
             End::Panicked => {
-                self.conclude_last(id.index, Outcome::Panicked);
+                self.mark_finished(id.index, Outcome::Panicked);
                 self.close_with_goodbye(CloseReason::HandlerPanicked);
             }
         }
@@ -255,31 +276,28 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// [`Refusal::Unknown`] if it is not live or finished already; the frame comes back.
     pub fn finish_unrouted(&mut self, id: RequestId, frame: P::Frame) -> Respond<P> {
-        if self.in_user_code || self.commands.get(id).is_none() {
+        if !self.is_running(id) {
             return Err(Rejected::new(frame, Refusal::Unknown));
         }
-        self.end_body(id);
+        self.discard_body(id.index);
         let info = self.info(id.index);
         let reaction = self.hook(info, |protocol, ctx| protocol.unknown_route(frame, ctx));
         self.end_answer(id.index, reaction);
         Ok(())
     }
 
-    /// A command that ends reads no more of its body.
-    fn end_body(&mut self, id: RequestId) {
-        let has_body = |c: &crate::schedule::commands::Command<P::Frame>| c.body.is_some();
-        if self.commands.get(id).is_some_and(has_body) {
-            self.discard_body(id.index);
-        }
-    }
-
-    fn info(&self, index: u32) -> Option<RequestInfo> {
+    pub(super) fn info(&self, index: u32) -> Option<RequestInfo> {
         self.commands.at(index).map(|command| command.info)
     }
 
-    /// The answer failed: asks the protocol what to say.
+    /// The answer failed, even if the application was done with it: asks the protocol
+    /// what to say.
     fn fail_answer(&mut self, index: u32, error: AnswerError<P::Error>) {
         let info = self.info(index);
+        if let Some(command) = self.commands.at_mut(index) {
+            command.stage = Stage::Finished(Outcome::Failed);
+        }
+        self.discard_body(index);
         let reaction = self.hook(info, |protocol, ctx| protocol.handle_error(error, ctx));
         self.end_answer(index, reaction);
     }
@@ -296,18 +314,18 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         if closes {
             self.commands.mark_closing(index);
-            self.note_last_command();
+            self.note_last_command(index);
         }
         self.conclude(index, Outcome::Failed);
     }
 
     /// Nothing more is picked once the answer has its turn after which the connection
     /// closes.
-    pub(super) fn note_last_command(&mut self) {
+    pub(super) fn note_last_command(&mut self, index: u32) {
         if self.last_command.is_some() {
             return;
         }
-        let Some(id) = self.commands.closing_in_turn() else {
+        let Some(id) = self.commands.closing_in_turn(index) else {
             return;
         };
         self.last_command = Some(id);
@@ -316,11 +334,11 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// The application is done with a command.
     fn conclude(&mut self, index: u32, outcome: Outcome) {
-        self.conclude_last(index, outcome);
+        self.mark_finished(index, outcome);
         self.settle_commands(index);
     }
 
-    fn conclude_last(&mut self, index: u32, outcome: Outcome) {
+    fn mark_finished(&mut self, index: u32, outcome: Outcome) {
         if let Some(command) = self.commands.at_mut(index)
             && matches!(command.stage, Stage::Running)
         {
@@ -337,7 +355,7 @@ impl<P: WireframeProtocol> Connection<P> {
             };
             crate::steps::step();
             let info = self.info(index);
-            let closes = self.commands.is_closing(index);
+            let closes = self.last_command.is_some_and(|last| last.index == index);
             self.hook(info, |protocol, ctx| protocol.on_command_end(outcome, ctx));
             self.commands.remove(index);
             self.last_activity = self.now;
@@ -347,8 +365,10 @@ impl<P: WireframeProtocol> Connection<P> {
             }
             // Where answers go in order, the next may have waited for this one.
             next = self.commands.oldest_in_order();
+            if let Some(oldest) = next {
+                self.note_last_command(oldest);
+            }
         }
-        self.note_last_command();
     }
 
     /// Whether pushes may go as far as commands are concerned.
@@ -370,6 +390,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return Filled::Ready;
         }
+        self.set_up();
         self.heed_close();
         let filled = self.fill_up();
         self.update_clocks();
@@ -382,7 +403,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 return Filled::HighWater;
             }
             if !self.is_open() {
-                self.say_last_word();
+                self.say_last_words();
                 return Filled::Ready;
             }
             let ready = self.ready();
@@ -431,15 +452,19 @@ impl<P: WireframeProtocol> Connection<P> {
         let Some(accepted) = self.pushes.pop(priority) else {
             return;
         };
+        if priority == Priority::High && !self.pushes.has(Priority::High) {
+            self.scheduler.high_ran_dry();
+        }
         let Accepted {
             mut frame,
             charge,
             call,
         } = accepted;
+        self.pushes.ledger.encoding(priority, charge);
         match self.encode(&mut frame, None) {
             Ok(()) => {
                 let end = self.transmit.end();
-                self.pushes.ledger.encoded(priority, end, charge);
+                self.pushes.ledger.encoded(priority, end);
                 if end == self.transmit.sent_total() {
                     self.pushes.ledger.settle(end);
                 }
@@ -448,13 +473,14 @@ impl<P: WireframeProtocol> Connection<P> {
                 }
             }
             Err(error) => {
-                self.pushes.ledger.unencodable(priority, charge);
+                self.pushes.ledger.refused(priority);
                 if let Some(call) = call {
                     self.calls.cancel(call);
                 }
                 self.events.push_back(Event::Undelivered(Undelivered {
                     frame,
                     priority,
+                    charge,
                     call,
                     why: UndeliveredReason::Unencodable(error),
                 }));
@@ -545,6 +571,12 @@ impl<P: WireframeProtocol> Connection<P> {
         Ok(())
     }
 
+    /// Whether the high-water mark is reached: nothing is encoded until some of the
+    /// output has been sent.
+    pub fn is_at_high_water(&self) -> bool {
+        self.transmit.len() >= self.config.limits.high_water.get()
+    }
+
     /// Lends the bytes to send; `None` if there are none.
     pub fn transmit(&mut self) -> Option<Transmit<'_>> {
         if self.in_user_code || self.transmit.is_empty() {
@@ -564,6 +596,11 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Takes the empty output buffer away, so that an idle connection holds none.
     pub fn take_transmit_buffer(&mut self) -> Option<Vec<u8>> {
         self.transmit.take_buffer()
+    }
+
+    /// Whether the connection holds no output buffer.
+    pub fn lacks_transmit_buffer(&self) -> bool {
+        self.transmit.lacks_buffer()
     }
 
     /// Gives the connection an output buffer to use, unless it has one.

@@ -12,7 +12,7 @@ use crate::{
 /// A large frame has this long for each started piece of [`PIECE`] bytes, on top of the
 /// time that every frame has.
 const TIME_PER_PIECE: Duration = Duration::from_secs(1);
-const PIECE: usize = 256 * 1024;
+const PIECE: u64 = 256 * 1024;
 
 impl<P: WireframeProtocol> Connection<P> {
     /// When [`handle_timeout`](Self::handle_timeout) is next due, in constant time.
@@ -24,7 +24,7 @@ impl<P: WireframeProtocol> Connection<P> {
             (self.close_at, DeadlineReason::Shutdown),
             (self.stall_deadline(), DeadlineReason::WriteStall),
             (
-                self.on_clock(self.frame_deadline),
+                self.on_clock(self.frame_deadline()),
                 DeadlineReason::FrameCompletion,
             ),
             (
@@ -47,7 +47,6 @@ impl<P: WireframeProtocol> Connection<P> {
                 DeadlineReason::Shutdown => self.close_deadline_passed(),
                 DeadlineReason::WriteStall => self.peer_stalled(),
                 DeadlineReason::FrameCompletion => {
-                    self.frame_deadline = None;
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
@@ -95,34 +94,45 @@ impl<P: WireframeProtocol> Connection<P> {
         self.reading.due(deadline?)
     }
 
-    /// A frame of which `payload_len` bytes were announced has begun to arrive.
-    pub(super) fn await_frame(&mut self, payload_len: usize) {
-        // If its header had begun before, that one's first byte counts.
-        let fresh = self.reading.at(self.now) + self.config.timeouts.frame_completion;
-        let base = self.frame_deadline.unwrap_or(fresh);
+    /// When the frame that has begun to arrive must be whole, on the reading clock.
+    fn frame_deadline(&self) -> Option<Instant> {
+        let payload_len = self.unit.as_ref().map_or(0, |unit| unit.payload_len);
         let pieces = u32::try_from(payload_len.div_ceil(PIECE)).unwrap_or(u32::MAX);
-        self.frame_deadline = Some(base + TIME_PER_PIECE.saturating_mul(pieces));
+        let extra = TIME_PER_PIECE.saturating_mul(pieces);
+        Some(self.frame_since? + self.config.timeouts.frame_completion + extra)
+    }
+
+    /// Nothing whole was found in what has been received; but perhaps a part of a frame.
+    pub(super) fn note_frame_begun(&mut self) {
+        if self.unit.is_some() || !self.receive.is_empty() {
+            self.frame_since.get_or_insert(self.reading.at(self.now));
+        }
     }
 
     /// Keeps the reading clock in step with whether the engine reads.
     ///
-    /// It stands still while the peer has to wait for this end. It runs on if nothing at
-    /// this end could make progress either: then every command waits for the peer.
+    /// It stands still while the peer has to wait for this end.
     pub(super) fn update_clocks(&mut self) {
         if !self.is_open() {
-            self.frame_deadline = None;
+            self.frame_since = None;
             return;
         }
-        if !self.may_decode() {
-            // Bytes may wait here that are not looked at; their time begins anew.
-            self.frame_deadline = None;
-        }
-        let all_await_the_peer =
-            self.commands.running() > 0 && self.commands.awaited() == self.commands.running();
-        if self.peer_closed || all_await_the_peer || self.reads() {
+        if self.peer_closed || self.reads() || self.waits_for_peer() {
             self.reading.run(self.now);
         } else {
             self.reading.stop(self.now);
         }
+        if !self.may_decode() {
+            // Bytes may wait here that are not looked at; their time begins anew.
+            self.frame_since = None;
+        } else if self.starved_at == Some(self.receive.len()) {
+            self.note_frame_begun();
+        }
+    }
+
+    /// Whether an engine that does not read waits for its peer nevertheless: no command
+    /// ends, so that others can begin, before more of a body has come.
+    fn waits_for_peer(&self) -> bool {
+        self.commands.wait_for_peer() && self.commands.full_bodies() == 0 && !self.control_is_full()
     }
 }

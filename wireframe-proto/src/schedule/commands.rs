@@ -32,6 +32,8 @@ pub(crate) struct Command<F> {
     pub(crate) exclusive: bool,
     /// The handler will read no body.
     pub(crate) body_dropped: bool,
+    /// The connection closes after its last frame.
+    closes: bool,
     /// Whether it stands in the ring of answers that take turns.
     in_ring: bool,
     /// Frames of its answer that wait to be encoded.
@@ -102,8 +104,6 @@ pub(crate) struct Commands<F> {
     ring: VecDeque<u32>,
     /// The exclusive command that is live, if any; it is the newest.
     exclusive: Option<u32>,
-    /// The first command after whose last frame the connection closes.
-    closing: Option<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
     /// Bodies that are full.
@@ -142,7 +142,6 @@ impl<F> Commands<F> {
             held_bytes: 0,
             ring: VecDeque::new(),
             exclusive: None,
-            closing: None,
             awaited: List::default(),
             full_bodies: 0,
             by_id: None,
@@ -173,6 +172,30 @@ impl<F> Commands<F> {
         self.awaited.len()
     }
 
+    /// Whether no command can end before more of a body has come.
+    pub(crate) fn wait_for_peer(&self) -> bool {
+        match self.order {
+            // The others wait for the oldest.
+            AnswerOrder::InOrder => self
+                .live
+                .head()
+                .and_then(|index| self.at(index)?.body.as_ref()?.deadline)
+                .is_some(),
+            AnswerOrder::Correlated => self.running > 0 && self.awaited.len() == self.running,
+        }
+    }
+
+    /// Whether an exclusive command is held.
+    pub(crate) fn holds_exclusive(&self) -> bool {
+        self.exclusive().is_some_and(|c| c.stage == Stage::Held)
+    }
+
+    /// Takes what waits of a command's answer, out of its turn.
+    pub(crate) fn take_answers(&mut self, index: u32) -> VecDeque<F> {
+        let answer = self.at_mut(index).map(|c| core::mem::take(&mut c.answer));
+        answer.unwrap_or_default()
+    }
+
     /// The live exclusive command.
     pub(crate) fn exclusive(&self) -> Option<&Command<F>> {
         self.at(self.exclusive?)
@@ -194,6 +217,11 @@ impl<F> Commands<F> {
     /// The command with that id, if it is live.
     pub(crate) fn get_mut(&mut self, id: RequestId) -> Option<&mut Command<F>> {
         self.at_mut(id.index).filter(|c| c.is(id))
+    }
+
+    /// Whether the application is at that command.
+    pub(crate) fn is_running(&self, id: RequestId) -> bool {
+        self.get(id).is_some_and(|c| c.stage == Stage::Running)
     }
 
     /// Enters a new command, held.
@@ -434,17 +462,16 @@ impl<F> Commands<F> {
 
     /// The connection closes after that command's last frame.
     pub(crate) fn mark_closing(&mut self, index: u32) {
-        self.closing.get_or_insert(index);
+        if let Some(command) = self.at_mut(index) {
+            command.closes = true;
+        }
     }
 
-    pub(crate) fn is_closing(&self, index: u32) -> bool {
-        self.closing == Some(index)
-    }
-
-    /// The command after whose last frame the connection closes, once it has its turn.
-    pub(crate) fn closing_in_turn(&self) -> Option<RequestId> {
-        let index = self.closing.filter(|&index| self.in_turn(index))?;
-        Some(self.at(index)?.info.id)
+    /// That command, or the one whose turn it is, if the connection closes after it.
+    pub(crate) fn closing_in_turn(&self, index: u32) -> Option<RequestId> {
+        let index = self.oldest_in_order().unwrap_or(index);
+        let command = self.at(index).filter(|command| command.closes)?;
+        Some(command.info.id)
     }
 
     /// Where answers go in order, the command whose turn it is.
@@ -545,6 +572,7 @@ impl<F> Command<F> {
             stage: Stage::Free,
             exclusive: false,
             body_dropped: false,
+            closes: false,
             in_ring: false,
             answer: VecDeque::new(),
             body: None,
@@ -561,6 +589,7 @@ impl<F> Command<F> {
         self.stage = Stage::Free;
         self.exclusive = false;
         self.body_dropped = false;
+        self.closes = false;
         self.in_ring = false;
         self.answer.clear();
         self.body = None;

@@ -29,11 +29,16 @@ impl<F> Accepted<F> {
             call: None,
         }
     }
+
+    /// Lets the push begin a call, see
+    /// [`Connection::register_call`](crate::Connection::register_call).
+    pub const fn begin_call(&mut self, call: CallId) {
+        self.call = Some(call);
+    }
 }
 
 /// Slots that a queue has given back, by what became of their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Released {
     /// Frames whose last byte the transport has taken.
     pub sent: u64,
@@ -110,9 +115,26 @@ impl Ledger {
         }
     }
 
-    /// A frame was encoded and ends at `end` in the output.
-    pub(crate) fn encoded(&mut self, priority: Priority, end: u64, charge: usize) {
-        self.account(priority).encoded.push_back((end, charge));
+    /// A frame is about to be encoded. It is entered first, so that it is accounted for
+    /// even if the protocol panics over it.
+    #[inline]
+    pub(crate) fn encoding(&mut self, priority: Priority, charge: usize) {
+        let encoded = &mut self.account(priority).encoded;
+        encoded.push_back((u64::MAX, charge));
+    }
+
+    /// The frame was encoded and ends at `end` in the output.
+    #[inline]
+    pub(crate) fn encoded(&mut self, priority: Priority, end: u64) {
+        if let Some(last) = self.account(priority).encoded.back_mut() {
+            last.0 = end;
+        }
+    }
+
+    /// The frame could not be encoded. It keeps its slot until
+    /// [`unencodable`](Self::unencodable).
+    pub(crate) fn refused(&mut self, priority: Priority) {
+        self.account(priority).encoded.pop_back();
     }
 
     pub(crate) fn unencodable(&mut self, priority: Priority, charge: usize) {
@@ -264,12 +286,12 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn stats(&self, priority: Priority) -> PushStats {
-        let (queue, account) = match priority {
-            Priority::High => (&self.high, &self.ledger.high),
-            Priority::Low => (&self.low, &self.ledger.low),
+        let account = match priority {
+            Priority::High => &self.ledger.high,
+            Priority::Low => &self.ledger.low,
         };
         PushStats {
-            queued: (queue.len() + account.encoded.len()) as u64,
+            queued: account.frames as u64,
             ..account.stats
         }
     }

@@ -70,6 +70,12 @@ impl Scheduler {
         Some(source)
     }
 
+    /// The last high frame that was queued has gone: the next one begins a new run.
+    #[inline]
+    pub(crate) fn high_ran_dry(&mut self) {
+        self.slice_start = None;
+    }
+
     fn choose(&self, ready: Ready, now: Instant) -> Option<Source> {
         if ready.control {
             return Some(Source::Control);

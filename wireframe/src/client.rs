@@ -1,0 +1,375 @@
+//! The calling end of a connection.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use hashbrown::HashMap;
+use thiserror::Error;
+use wireframe_proto::{
+    AnswerOrder, CallId, CloseReason, Connection, CorrelationId, EnvelopeProtocol, Side,
+    UndeliveredReason, WireframeProtocol,
+};
+
+use crate::{
+    app::App,
+    driver::{Driver, Environment},
+    frame::Protocol,
+    push::{Batch, ConnectionHandle, PushHandle, QueuedCall},
+    sync::{Arc, AtomicU64, Mutex, Ordering, lock},
+    transport::Transport,
+};
+
+/// Frames of the peer's own accord that wait for [`Pushes::next`].
+const MAX_PUSHES: usize = 256;
+
+/// The calling end of a connection.
+///
+/// A clone is the same connection, which is drained and closed once all of them, and
+/// their [`Pushes`], have been dropped. It can also serve: the app that it was made with
+/// handles what the peer asks of it.
+pub struct Client<P: Protocol = EnvelopeProtocol> {
+    shared: Arc<ClientShared<P::Frame>>,
+}
+
+struct ClientShared<F> {
+    push: PushHandle<F>,
+    inbox: Arc<Mutex<Inbox<F>>>,
+    next_call: AtomicU64,
+}
+
+impl<F> Drop for ClientShared<F> {
+    fn drop(&mut self) {
+        self.push.connection().close();
+    }
+}
+
+/// Why a call has no reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The connection ended, or was about to, before the reply came.
+    #[error("connection ended: {0}")]
+    Closed(CloseReason),
+    /// The call was not sent.
+    #[error("call not sent: {0}")]
+    Unsent(String),
+}
+
+/// So many frames were dropped because nobody took them in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0} pushes were dropped, because nobody took them in time")]
+pub struct Lagged(pub u64);
+
+impl<P: Protocol> Client<P> {
+    /// A client over a transport, and the driver that has to be run for it.
+    pub fn new<T: Transport>(
+        app: &App<P>,
+        transport: T,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> (Self, Driver<P, T>) {
+        let mut driver = Driver::new(app, transport, Side::Client, address, environment);
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        driver.set_caller(Caller {
+            inbox: Arc::clone(&inbox),
+            replies: HashMap::new(),
+        });
+        let shared = Arc::new(ClientShared {
+            push: driver.push_handle(),
+            inbox,
+            next_call: AtomicU64::new(1),
+        });
+        (Self { shared }, driver)
+    }
+
+    /// Sends a frame and waits for its reply. It goes as a low push and waits for room
+    /// as one; it is given a correlation id where the protocol has them.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Closed`] if the connection ends first, [`CallError::Unsent`] if the
+    /// frame cannot be sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the reply up; no other call can receive it. The frame
+    /// may have been sent.
+    pub async fn call(&self, frame: P::Frame) -> Result<P::Frame, CallError> {
+        let id = match P::ANSWERS {
+            AnswerOrder::Correlated => {
+                let id = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+                Some(CorrelationId(id))
+            }
+            AnswerOrder::InOrder => None,
+        };
+        let reply = Arc::new(Mutex::new(Reply::Waiting(None)));
+        let queued = QueuedCall {
+            id,
+            reply: Arc::clone(&reply),
+        };
+        if self.shared.push.call(frame, queued).await.is_err() {
+            return Err(CallError::Closed(self.end_reason()));
+        }
+        Replied { reply: &reply }.await
+    }
+
+    /// A handle to send frames that are not answered: as pushes of this end.
+    #[must_use]
+    pub fn push_handle(&self) -> &PushHandle<P::Frame> {
+        &self.shared.push
+    }
+
+    /// What the peer sends of its own accord, from now on. Until this is called such
+    /// frames are dropped.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes<P::Frame> {
+        lock(&self.shared.inbox).wanted = true;
+        Pushes {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// The connection, to close it.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionHandle {
+        self.shared.push.connection()
+    }
+
+    fn end_reason(&self) -> CloseReason {
+        let ended = lock(&self.shared.inbox).ended.clone();
+        ended.unwrap_or(CloseReason::Drained)
+    }
+}
+
+impl<P: Protocol> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("connection", &self.connection())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the peer sends of its own accord.
+pub struct Pushes<F> {
+    shared: Arc<ClientShared<F>>,
+}
+
+impl<F> Pushes<F> {
+    /// The next frame; `None` once the connection has ended and all have been taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Lagged`] if frames were dropped since the last: at most 256 wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes no frame.
+    pub async fn next(&mut self) -> Option<Result<F, Lagged>> {
+        NextPush {
+            inbox: &self.shared.inbox,
+        }
+        .await
+    }
+}
+
+impl<F> fmt::Debug for Pushes<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pushes").finish_non_exhaustive()
+    }
+}
+
+/// What the driver has for the client.
+struct Inbox<F> {
+    wanted: bool,
+    pushes: VecDeque<F>,
+    lagged: u64,
+    ended: Option<CloseReason>,
+    waker: Option<Waker>,
+}
+
+impl<F> Default for Inbox<F> {
+    fn default() -> Self {
+        Self {
+            wanted: false,
+            pushes: VecDeque::new(),
+            lagged: 0,
+            ended: None,
+            waker: None,
+        }
+    }
+}
+
+struct NextPush<'a, F> {
+    inbox: &'a Mutex<Inbox<F>>,
+}
+
+impl<F> Future for NextPush<'_, F> {
+    type Output = Option<Result<F, Lagged>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Cloned and dropped unlocked: wakers are foreign code.
+        let fresh = cx.waker().clone();
+        let mut inbox = lock(self.inbox);
+        if inbox.lagged > 0 {
+            let lagged = std::mem::take(&mut inbox.lagged);
+            return Poll::Ready(Some(Err(Lagged(lagged))));
+        }
+        if let Some(frame) = inbox.pushes.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if inbox.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        let stale = inbox.waker.replace(fresh);
+        drop(inbox);
+        drop(stale);
+        Poll::Pending
+    }
+}
+
+/// Where a call's reply goes.
+#[derive(Debug)]
+pub(crate) enum Reply<F> {
+    Waiting(Option<Waker>),
+    Came(Result<F, CallError>),
+    Taken,
+}
+
+pub(crate) type ReplySlot<F> = Arc<Mutex<Reply<F>>>;
+
+struct Replied<'a, F> {
+    reply: &'a Mutex<Reply<F>>,
+}
+
+impl<F> Future for Replied<'_, F> {
+    type Output = Result<F, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let fresh = cx.waker().clone();
+        let mut reply = lock(self.reply);
+        let before = std::mem::replace(&mut *reply, Reply::Taken);
+        if let Reply::Came(result) = before {
+            return Poll::Ready(result);
+        }
+        *reply = Reply::Waiting(Some(fresh));
+        drop(reply);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+/// The driver's side of a client.
+pub(crate) struct Caller<F> {
+    inbox: Arc<Mutex<Inbox<F>>>,
+    replies: HashMap<CallId, ReplySlot<F>>,
+}
+
+impl<F> Caller<F> {
+    /// Enters calls that were queued; each has its frame at its place in `low`.
+    pub(crate) fn begin<P: WireframeProtocol<Frame = F>>(
+        &mut self,
+        batch: &mut Batch<F>,
+        engine: &mut Connection<P>,
+    ) {
+        for (place, call) in batch.calls.drain(..) {
+            let Some(accepted) = batch.low.get_mut(place) else {
+                continue;
+            };
+            match engine.register_call(&mut accepted.frame, call.id) {
+                Ok(id) => {
+                    accepted.begin_call(id);
+                    self.replies.insert(id, call.reply);
+                }
+                Err(refusal) => come(&call.reply, Err(CallError::Unsent(refusal.to_string()))),
+            }
+        }
+    }
+
+    pub(crate) fn replied(&mut self, call: CallId, frame: F, last: bool) {
+        let slot = if last {
+            self.replies.remove(&call)
+        } else {
+            self.replies.get(&call).cloned()
+        };
+        if let Some(slot) = slot {
+            come(&slot, Ok(frame));
+        }
+    }
+
+    pub(crate) fn undelivered(&mut self, call: CallId, why: &UndeliveredReason) {
+        if let Some(slot) = self.replies.remove(&call) {
+            let why = match why {
+                UndeliveredReason::Unencodable(error) => error.to_string(),
+                _ => "connection ended".to_owned(),
+            };
+            come(&slot, Err(CallError::Unsent(why)));
+        }
+    }
+
+    pub(crate) fn pushed(&mut self, frame: F) {
+        let mut inbox = lock(&self.inbox);
+        if !inbox.wanted {
+            drop(inbox);
+            drop(frame);
+            return;
+        }
+        let oldest = if inbox.pushes.len() >= MAX_PUSHES {
+            inbox.lagged += 1;
+            inbox.pushes.pop_front()
+        } else {
+            None
+        };
+        inbox.pushes.push_back(frame);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        drop(oldest);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The connection begins to close: no reply comes any more.
+    pub(crate) fn fail_all(&mut self, reason: &CloseReason) {
+        lock(&self.inbox)
+            .ended
+            .get_or_insert_with(|| reason.clone());
+        for (_, slot) in self.replies.drain() {
+            come(&slot, Err(CallError::Closed(reason.clone())));
+        }
+    }
+
+    /// The connection has ended; these calls had not begun.
+    pub(crate) fn end(&mut self, reason: &CloseReason, queued: &[(usize, QueuedCall<F>)]) {
+        self.fail_all(reason);
+        for (_, call) in queued {
+            come(&call.reply, Err(CallError::Closed(reason.clone())));
+        }
+        let waker = lock(&self.inbox).waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Hands a reply over, and wakes who waits for it.
+fn come<F>(slot: &Mutex<Reply<F>>, result: Result<F, CallError>) {
+    let mut reply = lock(slot);
+    let before = std::mem::replace(&mut *reply, Reply::Came(result));
+    drop(reply);
+    if let Reply::Waiting(Some(waker)) = before {
+        waker.wake();
+    }
+}

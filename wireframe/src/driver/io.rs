@@ -1,0 +1,170 @@
+//! Moving bytes between engine and transport.
+
+use std::{
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{Driver, pool};
+use crate::{frame::Protocol, push::Batch, transport::Transport};
+
+/// Chunks offered to one write.
+const CHUNKS: usize = 32;
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// Sends what the engine lends until there is nothing more or the transport takes
+    /// no more; says whether the transport took anything.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Some(transmit) = self.engine.transmit() {
+            let mut chunks = [IoSlice::new(&[]); CHUNKS];
+            let at_once = if self.transport.is_write_vectored() {
+                CHUNKS
+            } else {
+                1
+            };
+            let mut count = 0;
+            let places = chunks.iter_mut().take(at_once);
+            for (place, chunk) in places.zip(transmit.chunks()) {
+                *place = IoSlice::new(chunk);
+                count += 1;
+            }
+            let offered = chunks.get(..count).unwrap_or_default();
+            match self.transport.poll_write(cx, offered) {
+                Poll::Ready(Ok(0)) => {
+                    self.fail("write", "the transport takes no more bytes");
+                    return progress;
+                }
+                Poll::Ready(Ok(n)) => {
+                    transmit.advance(n);
+                    self.unflushed = true;
+                    progress = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.fail("write", &error.to_string());
+                    return progress;
+                }
+                Poll::Pending => {
+                    self.write_blocked = true;
+                    return progress;
+                }
+            }
+        }
+        self.write_blocked = false;
+        self.flush(cx);
+        progress
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if !self.unflushed {
+            return;
+        }
+        match self.transport.poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.unflushed = false,
+            Poll::Ready(Err(error)) => self.fail("flush", &error.to_string()),
+            Poll::Pending => {}
+        }
+    }
+
+    /// Ends our output once everything has been sent; says whether that is new.
+    pub(super) fn half_close(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.engine.wants().half_close || self.unflushed {
+            return false;
+        }
+        match self.transport.poll_close(cx) {
+            Poll::Ready(Ok(())) => self.engine.handle_half_closed(self.now),
+            Poll::Ready(Err(error)) => self.fail("close", &error.to_string()),
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    /// Reads once, if the engine wants it; says whether anything came.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.engine.wants().read {
+            return false;
+        }
+        if self.engine.lacks_receive_buffer()
+            && let Some(buffer) = pool::take_read()
+        {
+            self.engine.give_receive_buffer(buffer);
+        }
+        match self.transport.poll_read(cx, self.engine.receive_buffer()) {
+            Poll::Ready(Ok(0)) => self.engine.handle_eof(self.now),
+            Poll::Ready(Ok(_)) => self.engine.handle_received(self.now),
+            Poll::Ready(Err(error)) => self.fail("read", &error.to_string()),
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    fn fail(&mut self, what: &'static str, error: &str) {
+        let text = format!("{what}: {error}");
+        self.engine.handle_transport_failed(self.now, text);
+    }
+
+    /// Does what is due; costs one comparison if nothing is.
+    pub(super) fn check_time(&mut self) {
+        self.now = self.surroundings.clock.now();
+        if let Some(deadline) = self.engine.poll_timeout()
+            && deadline.at <= self.now
+        {
+            self.engine.handle_timeout(self.now);
+        }
+    }
+
+    /// Sees to it that the driver is woken at the engine's next deadline.
+    ///
+    /// A wake-up that is too early is left where it is: most deadlines move on before
+    /// they are reached, and to move a timer costs more than to be woken once for
+    /// nothing. A wake-up without a deadline frees the timer.
+    pub(super) fn set_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.engine.poll_timeout().map(|deadline| deadline.at);
+        match (&mut self.sleep, deadline) {
+            (None, None) => return false,
+            (None, Some(at)) => self.sleep = Some((at, self.surroundings.clock.alarm(at))),
+            (Some((set, sleep)), Some(at)) if at < *set => {
+                *set = at;
+                sleep.as_mut().reset(at);
+            }
+            (Some(_), _) => {}
+        }
+        loop {
+            let Some((set, sleep)) = &mut self.sleep else {
+                return false;
+            };
+            if Pin::as_mut(sleep).poll(cx).is_pending() {
+                return false;
+            }
+            // The clock decides, not the sleep.
+            self.now = self.surroundings.clock.now();
+            match deadline {
+                Some(at) if at <= self.now => {
+                    self.sleep = None;
+                    return true;
+                }
+                Some(at) => {
+                    *set = at;
+                    sleep.as_mut().reset(at);
+                }
+                None => self.sleep = None,
+            }
+        }
+    }
+
+    /// Gives back what only a busy connection needs.
+    pub(super) fn rest(&mut self) {
+        if let Some(buffer) = self.engine.take_receive_buffer() {
+            pool::put_read(buffer);
+        }
+        if let Some(buffer) = self.engine.take_transmit_buffer() {
+            pool::put_write(buffer);
+        }
+        if self.engine.commands_in_flight() == 0 {
+            self.engine.shrink();
+            self.tasks.shrink();
+            self.batch = Batch::default();
+        }
+    }
+}

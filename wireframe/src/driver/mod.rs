@@ -1,0 +1,341 @@
+//! The future that runs one connection.
+
+mod hosted;
+mod io;
+mod pool;
+mod serve;
+mod task;
+mod task_set;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use wireframe_proto::{
+    CloseReason, Connection, ConnectionId, Event, Instant, Peer, Priority, Shutdown, Side, State,
+};
+
+use self::{hosted::Hosted, task::Task, task_set::TaskSet};
+use crate::{
+    app::{App, Shared, Surroundings},
+    client::Caller,
+    clock::Clock,
+    frame::Protocol,
+    push::{Batch, Command, Control, Mailbox, PushHandle, Settled},
+    rt::Sleep,
+    session::Session,
+    sync::{Arc, AtomicU64, Ordering},
+    tasks::Tasks,
+    transport::Transport,
+};
+
+/// Turns in one poll before the driver lets others run.
+const TURNS: usize = 16;
+
+/// Events taken in one turn before what they came to is written.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Runs one connection of an app over a transport, to its end.
+///
+/// It completes with the reason of the end, when hooks have run and everything that
+/// could be sent was sent. It owns the engine and the transport; nothing of it is
+/// shared but the mailbox.
+///
+/// # Cancel safety
+///
+/// Dropping it ends the connection at once: handlers and streams are dropped, hooks run,
+/// what was not sent is counted as lost.
+#[must_use = "a connection does nothing unless it is polled"]
+pub struct Driver<P: Protocol, T: Transport> {
+    engine: Connection<Hosted<P>>,
+    transport: T,
+    app: Arc<Shared<P>>,
+    surroundings: Surroundings<P>,
+    mailbox: Arc<Mailbox<P::Frame>>,
+    control: Arc<Control>,
+    /// On a client: who gets replies and pushes.
+    caller: Option<Box<Caller<P::Frame>>>,
+    now: Instant,
+    sleep: Option<(Instant, Pin<Box<dyn Sleep>>)>,
+    tasks: TaskSet<Task<P>>,
+    /// Tasks to be polled in this turn.
+    runnable: VecDeque<u32>,
+    /// Answers that have more than could be taken.
+    blocked: Vec<u32>,
+    /// Scratch for the tasks that were woken.
+    woken: Vec<u32>,
+    /// Frames that the peer pushed and nobody took.
+    unhandled_pushes: u64,
+    /// Handlers of pushed frames at work.
+    pushes_handled: usize,
+    connected: bool,
+    /// The engine stopped at its high-water mark.
+    more_output: bool,
+    /// The transport took less than was offered, and will wake us.
+    write_blocked: bool,
+    /// The transport may hold back what it has taken.
+    unflushed: bool,
+    /// How the connection ended.
+    ended: Option<CloseReason>,
+    /// Pushes on their way from the mailbox to the engine.
+    batch: Batch<P::Frame>,
+}
+
+/// What a driver is made from, besides its app and transport.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Tells the time.
+    pub clock: Clock,
+    /// Starts and tracks what handlers start.
+    pub tasks: Tasks,
+}
+
+/// A fresh name for a connection of this process.
+fn next_id() -> ConnectionId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// A driver for one accepted connection.
+    pub fn server(
+        app: &App<P>,
+        transport: T,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> Self {
+        Self::new(app, transport, Side::Server, address, environment)
+    }
+
+    pub(crate) fn new(
+        app: &App<P>,
+        transport: T,
+        side: Side,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> Self {
+        let app = Arc::clone(&app.shared);
+        let peer = Peer {
+            side,
+            id: next_id(),
+            address,
+        };
+        let control = Arc::new(Control::new(&peer));
+        let mailbox = Arc::new(Mailbox::new(
+            Arc::clone(&control),
+            app.pushes,
+            Arc::clone(&app.encoded_len),
+        ));
+        let session = Session::new(P::Session::default());
+        let hosted = Hosted::new(
+            Arc::clone(&app.protocol),
+            session.clone(),
+            Arc::clone(&mailbox),
+        );
+        let now = environment.clock.now();
+        Self {
+            engine: Connection::new(app.config.clone(), hosted, peer, now),
+            transport,
+            surroundings: Surroundings {
+                session,
+                push: PushHandle::new(Arc::clone(&mailbox)),
+                clock: environment.clock.clone(),
+                tasks: environment.tasks.clone(),
+                states: Arc::clone(&app.states),
+            },
+            app,
+            mailbox,
+            tasks: TaskSet::new(Arc::clone(&control)),
+            control,
+            caller: None,
+            now,
+            sleep: None,
+            runnable: VecDeque::new(),
+            blocked: Vec::new(),
+            woken: Vec::new(),
+            unhandled_pushes: 0,
+            pushes_handled: 0,
+            connected: false,
+            more_output: false,
+            write_blocked: false,
+            unflushed: false,
+            ended: None,
+            batch: Batch::default(),
+        }
+    }
+
+    /// Makes this the driver of a client.
+    pub(crate) fn set_caller(&mut self, caller: Caller<P::Frame>) {
+        self.caller = Some(Box::new(caller));
+    }
+
+    /// A handle to push to the connection.
+    #[must_use]
+    pub fn push_handle(&self) -> PushHandle<P::Frame> {
+        self.surroundings.push.clone()
+    }
+
+    /// One round of everything: what is due, what others ask for, what has been
+    /// received, what is to be sent. Says whether another round could get further.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        self.check_time();
+        self.take_command();
+        self.take_pushes();
+        self.poll_woken();
+        self.take_events();
+        if !self.connected {
+            self.connected = true;
+            self.serve_connect();
+        }
+        self.produce();
+        let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
+        self.settle();
+        progress |= self.end_pushes();
+        progress |= self.half_close(cx);
+        progress |= self.read(cx);
+        progress || self.has_work()
+    }
+
+    /// Whether there is anything to do that does not need the transport.
+    fn has_work(&self) -> bool {
+        !self.runnable.is_empty() || (self.engine.wants().event && !self.push_handlers_busy())
+    }
+
+    /// Does what a handle has asked for.
+    fn take_command(&mut self) {
+        let how = match self.control.take_command() {
+            None => return,
+            Some(Command::Abort) => Shutdown::Immediate,
+            Some(Command::Close) => Shutdown::Drain {
+                deadline: self.now + self.app.config.timeouts.close,
+            },
+        };
+        self.engine.shutdown(self.now, how);
+    }
+
+    /// Moves what was pushed into the engine.
+    fn take_pushes(&mut self) {
+        if !self.mailbox.drain_into(&mut self.batch) {
+            return;
+        }
+        if let Some(caller) = &mut self.caller {
+            caller.begin(&mut self.batch, &mut self.engine);
+        }
+        let Batch { high, low, .. } = &mut self.batch;
+        self.engine.accept_pushes(Priority::High, high);
+        self.engine.accept_pushes(Priority::Low, low);
+    }
+
+    /// Gives the slots of what was sent or dropped back.
+    fn settle(&mut self) {
+        self.mailbox.settle(&Settled {
+            high: self.engine.take_released(Priority::High),
+            low: self.engine.take_released(Priority::Low),
+        });
+    }
+
+    /// Takes no more pushes, once the engine is through with everything else.
+    fn end_pushes(&mut self) -> bool {
+        if !self.engine.wants().end_of_pushes {
+            return false;
+        }
+        self.mailbox.close_to_new();
+        self.take_pushes();
+        self.engine.end_pushes();
+        true
+    }
+
+    /// Takes turns until nothing more can be done without waiting.
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.control.signal().resume();
+        for _ in 0..TURNS {
+            let again = self.turn(cx);
+            if let Some(reason) = self.ended.take() {
+                return Poll::Ready(reason);
+            }
+            if again || self.set_alarm(cx) {
+                continue;
+            }
+            self.rest();
+            if self.mailbox.park(cx.waker()) {
+                if !self.tasks.has_woken() {
+                    return Poll::Pending;
+                }
+                self.control.signal().resume();
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// After a panic of the protocol, or a bug: ends the connection, running what the
+    /// engine still has to run.
+    fn end_after_panic(&mut self) -> CloseReason {
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            if self.engine.state() != State::Closed {
+                self.engine.shutdown(self.now, Shutdown::Immediate);
+            }
+            while let Some(event) = self.engine.poll_event(self.now) {
+                if let Event::Closed(reason) = event {
+                    return reason;
+                }
+            }
+            CloseReason::ProtocolPanicked
+        }));
+        ended.unwrap_or(CloseReason::ProtocolPanicked)
+    }
+
+    /// Ends what outlives the engine.
+    fn close_mailbox(&mut self, reason: &CloseReason) {
+        self.tasks.clear(task::discard);
+        self.settle();
+        let leftovers = self.mailbox.end();
+        if let Some(caller) = &mut self.caller {
+            caller.end(reason, &leftovers.calls);
+        }
+        task::discard(leftovers);
+        task::discard(std::mem::take(&mut self.batch));
+    }
+}
+
+impl<P: Protocol, T: Transport> Future for Driver<P, T> {
+    type Output = CloseReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let this = self.get_mut();
+        let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| this.run(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(reason)) => reason,
+            Err(_) => this.end_after_panic(),
+        };
+        this.close_mailbox(&reason);
+        Poll::Ready(reason)
+    }
+}
+
+impl<P: Protocol, T: Transport> Drop for Driver<P, T> {
+    fn drop(&mut self) {
+        if self.engine.state() == State::Closed && !self.engine.wants().event {
+            return;
+        }
+        self.tasks.clear(task::discard);
+        let reason = self.end_after_panic();
+        self.close_mailbox(&reason);
+    }
+}
+
+// Nothing in it is pinned in place: futures and streams are boxed.
+impl<P: Protocol, T: Transport> Unpin for Driver<P, T> {}
+
+impl<P: Protocol, T: Transport> fmt::Debug for Driver<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}

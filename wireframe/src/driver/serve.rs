@@ -1,0 +1,352 @@
+//! Serving what the engine reports, and feeding it what handlers answer.
+
+use std::task::Poll;
+
+use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, State, UndeliveredReason};
+
+use super::{
+    Driver, EVENTS_PER_TURN, pool,
+    task::{self, Feed, Polled, Task},
+};
+use crate::{
+    app::{Answer, AnyHandler, Handling, Parts},
+    error::WireframeError,
+    frame::Protocol,
+    sync::Arc,
+    transport::Transport,
+};
+
+/// Handlers of pushed frames that may be at work at once on one connection.
+const MAX_PUSHES_HANDLED: usize = 64;
+
+/// What came of trying to move one frame of an answer.
+enum Fed {
+    Moved,
+    /// The feed will wake us.
+    Pending,
+    /// The engine takes no more for now.
+    Blocked,
+    Done,
+}
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// Takes events and serves them, until there are none or enough output waits.
+    pub(super) fn take_events(&mut self) {
+        if self.engine.lacks_transmit_buffer()
+            && self.engine.wants().event
+            && let Some(buffer) = pool::take_write()
+        {
+            self.engine.give_transmit_buffer(buffer);
+        }
+        for _ in 0..EVENTS_PER_TURN {
+            if self.push_handlers_busy() || (self.engine.is_at_high_water() && !self.write_blocked)
+            {
+                return;
+            }
+            match self.engine.poll_event(self.now) {
+                Some(event) => self.serve(event),
+                None => return,
+            }
+        }
+    }
+
+    /// Whether events have to wait for a handler of a pushed frame.
+    pub(super) fn push_handlers_busy(&self) -> bool {
+        let open = matches!(self.engine.state(), State::Active | State::Draining);
+        open && self.pushes_handled >= MAX_PUSHES_HANDLED
+    }
+
+    fn serve(&mut self, event: Event<P::Frame>) {
+        match event {
+            Event::Request { info, frame } => self.serve_request(info, frame),
+            Event::Push(frame) => self.serve_push(frame),
+            Event::Reply { call, frame, last } => {
+                if let Some(caller) = &mut self.caller {
+                    caller.replied(call, frame, last);
+                }
+            }
+            Event::Undelivered(undelivered) => {
+                let connection = self.control.id();
+                if let UndeliveredReason::Unencodable(error) = &undelivered.why {
+                    tracing::warn!(%connection, %error, "a push was dropped");
+                }
+                if let (Some(caller), Some(call)) = (&mut self.caller, undelivered.call) {
+                    caller.undelivered(call, &undelivered.why);
+                }
+                task::discard(undelivered);
+            }
+            Event::Closing(reason) => {
+                tracing::debug!(connection = %self.control.id(), %reason, "closing");
+                self.drop_tasks();
+                if let Some(caller) = &mut self.caller {
+                    caller.fail_all(&reason);
+                }
+            }
+            Event::Closed(reason) => self.ended = Some(reason),
+            _ => {}
+        }
+    }
+
+    fn drop_tasks(&mut self) {
+        self.runnable.clear();
+        self.blocked.clear();
+        self.pushes_handled = 0;
+        self.tasks.clear(task::discard);
+    }
+
+    fn serve_request(&mut self, info: RequestInfo, frame: P::Frame) {
+        // No argument of a handler reads a body.
+        self.engine.drop_body(info.id);
+        let app = Arc::clone(&self.app);
+        let Some(handler) = app.handler(info.route) else {
+            // Refused only for a command that has ended, which this has not.
+            let _ = self.engine.finish_unrouted(info.id, frame);
+            return;
+        };
+        match self.begin(handler, Some(info), Some(frame)) {
+            Some(handling) => {
+                let index = self.tasks.insert(Task::Handler(info.id, handling));
+                self.poll_task(index);
+            }
+            None => self.finish(info.id, End::Panicked),
+        }
+    }
+
+    fn serve_push(&mut self, frame: P::Frame) {
+        if let Some(caller) = &mut self.caller
+            && self.app.on_push.is_none()
+        {
+            caller.pushed(frame);
+            return;
+        }
+        let app = Arc::clone(&self.app);
+        let Some(handler) = &app.on_push else {
+            self.unhandled_pushes += 1;
+            task::discard(frame);
+            return;
+        };
+        match self.begin(&**handler, None, Some(frame)) {
+            Some(handling) => {
+                self.pushes_handled += 1;
+                let index = self.tasks.insert(Task::Pushed(handling));
+                self.poll_task(index);
+            }
+            None => self.panicked(),
+        }
+    }
+
+    /// Starts the handler of the connection's beginning.
+    pub(super) fn serve_connect(&mut self) {
+        let app = Arc::clone(&self.app);
+        let Some(handler) = &app.on_connect else {
+            return;
+        };
+        match self.begin(&**handler, None, None) {
+            Some(handling) => {
+                let index = self.tasks.insert(Task::Connected(handling));
+                self.poll_task(index);
+            }
+            None => self.panicked(),
+        }
+    }
+
+    /// Makes a handler's arguments and calls it; `None` if that panicked.
+    fn begin(
+        &mut self,
+        handler: &dyn AnyHandler<P>,
+        info: Option<RequestInfo>,
+        frame: Option<P::Frame>,
+    ) -> Option<Handling<P>> {
+        let mut parts = Parts {
+            surroundings: &self.surroundings,
+            info,
+            frame,
+        };
+        match task::contain(|| Poll::Ready(handler.call(&mut parts))) {
+            Polled::Ready(handling) => handling,
+            Polled::Pending | Polled::Panicked => None,
+        }
+    }
+
+    /// Polls the tasks that were woken since the last turn.
+    pub(super) fn poll_woken(&mut self) {
+        let mut woken = std::mem::take(&mut self.woken);
+        self.tasks.take_woken(&mut woken);
+        for index in woken.drain(..) {
+            self.poll_task(index);
+        }
+        self.woken = woken;
+    }
+
+    /// Polls one task.
+    fn poll_task(&mut self, index: u32) {
+        let Self {
+            tasks, runnable, ..
+        } = self;
+        let polled = tasks.poll(index, |task, cx| match task {
+            Task::Handler(id, handling) => {
+                Some((Some(*id), false, task::poll_handling::<P>(handling, cx)))
+            }
+            Task::Connected(handling) => {
+                Some((None, false, task::poll_handling::<P>(handling, cx)))
+            }
+            Task::Pushed(handling) => Some((None, true, task::poll_handling::<P>(handling, cx))),
+            Task::Feed { listed, .. } => {
+                if !std::mem::replace(listed, true) {
+                    runnable.push_back(index);
+                }
+                None
+            }
+        });
+        match polled {
+            None | Some(None) => {}
+            Some(Some((_, _, Polled::Pending))) => {}
+            Some(Some((Some(id), _, polled))) => {
+                self.remove(index);
+                self.answered(id, polled);
+            }
+            Some(Some((None, pushed, polled))) => {
+                self.remove(index);
+                self.pushes_handled -= usize::from(pushed);
+                self.handled(polled);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: u32) {
+        task::discard(self.tasks.remove(index));
+    }
+
+    /// A handler whose answer is not sent is done.
+    fn handled(&mut self, polled: Polled<Answer<P>>) {
+        match polled {
+            Polled::Pending => {}
+            Polled::Panicked => self.panicked(),
+            Polled::Ready(Err(WireframeError::Io(error))) => {
+                tracing::warn!(connection = %self.control.id(), %error, "a handler failed");
+            }
+            Polled::Ready(answer) => task::discard(answer),
+        }
+    }
+
+    /// A handler that serves no request has panicked: only its connection suffers.
+    fn panicked(&mut self) {
+        self.engine.handle_panic(self.now);
+    }
+
+    /// A handler has answered.
+    fn answered(&mut self, id: RequestId, polled: Polled<Answer<P>>) {
+        let response = match polled {
+            Polled::Pending => return,
+            Polled::Panicked => return self.finish(id, End::Panicked),
+            Polled::Ready(Err(error)) => return self.failed(id, error),
+            Polled::Ready(Ok(response)) => response,
+        };
+        match Feed::of(response) {
+            Err(Some(frame)) => {
+                // Refused only for a command that has ended; its frame has no place.
+                let _ = self.engine.answer(id, frame);
+            }
+            Err(None) => self.finish(id, End::Complete),
+            Ok(feed) => {
+                let listed = true;
+                let index = self.tasks.insert(Task::Feed { id, feed, listed });
+                self.runnable.push_back(index);
+            }
+        }
+    }
+
+    fn failed(&mut self, id: RequestId, error: WireframeError<P::Error>) {
+        match error {
+            WireframeError::Io(error) => self.finish(id, End::Fatal(error.to_string())),
+            WireframeError::Protocol(error) => self.finish(id, End::Failed(error)),
+        }
+    }
+
+    fn finish(&mut self, id: RequestId, end: End<P::Error>) {
+        // Refused only for a command that has ended already.
+        let _ = self.engine.finish(id, end);
+    }
+
+    /// Moves frames from answers to the engine and from its queues to its output, until
+    /// nothing more is ready or enough output waits.
+    pub(super) fn produce(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(index) = self.runnable.pop_front() {
+                match self.feed(index) {
+                    Fed::Moved => {
+                        moved = true;
+                        // One frame each, in turn.
+                        self.runnable.push_back(index);
+                    }
+                    Fed::Blocked => self.blocked.push(index),
+                    Fed::Pending => {}
+                    Fed::Done => self.remove(index),
+                }
+            }
+            self.more_output = self.engine.fill(self.now) == Filled::HighWater;
+            if self.more_output || self.blocked.is_empty() {
+                return;
+            }
+            let had = self.blocked.len();
+            self.runnable.extend(self.blocked.drain(..));
+            if !moved && had == self.runnable.len() && !self.any_has_room() {
+                self.blocked.extend(self.runnable.drain(..));
+                return;
+            }
+        }
+    }
+
+    /// Whether any answer that is about to be fed could be.
+    fn any_has_room(&mut self) -> bool {
+        let Self {
+            runnable,
+            tasks,
+            engine,
+            ..
+        } = self;
+        runnable.iter().any(|&index| match tasks.get(index) {
+            Some(Task::Feed { id, .. }) => engine.response_capacity(*id) > 0,
+            _ => true,
+        })
+    }
+
+    /// Moves one frame of an answer to the engine, if both sides are ready.
+    fn feed(&mut self, index: u32) -> Fed {
+        let Self { tasks, engine, .. } = self;
+        let fed = tasks.poll(index, |task, cx| {
+            let Task::Feed { id, feed, listed } = task else {
+                return None;
+            };
+            if engine.response_capacity(*id) == 0 {
+                let stays = engine.is_running(*id);
+                let fed = if stays { Fed::Blocked } else { Fed::Done };
+                return Some((*id, Err(fed)));
+            }
+            let polled = feed.poll_next(cx);
+            *listed = !matches!(polled, Polled::Pending);
+            Some((*id, Ok((polled, feed.is_stream()))))
+        });
+        let (id, polled, streamed) = match fed.flatten() {
+            None => return Fed::Pending,
+            Some((_, Err(fed))) => return fed,
+            Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
+        };
+        match polled {
+            Polled::Pending => return Fed::Pending,
+            Polled::Ready(Some(Ok(frame))) => {
+                return match self.engine.respond(id, frame) {
+                    Ok(()) => Fed::Moved,
+                    // The answer has ended in an error meanwhile.
+                    Err(_) => Fed::Done,
+                };
+            }
+            Polled::Ready(Some(Err(error))) => self.failed(id, error),
+            Polled::Ready(None) if streamed => self.finish(id, End::StreamComplete),
+            Polled::Ready(None) => self.finish(id, End::Complete),
+            Polled::Panicked => self.finish(id, End::Panicked),
+        }
+        Fed::Done
+    }
+}

@@ -1,0 +1,110 @@
+//! What a connection's application has under way.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+    vec,
+};
+
+use async_channel::Receiver;
+use futures_core::Stream;
+use wireframe_proto::{RequestId, WireframeProtocol};
+
+use crate::{
+    app::{Answer, Handling},
+    error::WireframeError,
+    frame::Protocol,
+    response::{FrameStream, Response},
+};
+
+/// Something of the application that the driver polls.
+pub(super) enum Task<P: Protocol> {
+    /// A handler, before it has answered.
+    Handler(RequestId, Handling<P>),
+    /// An answer of several frames.
+    Feed {
+        id: RequestId,
+        feed: Feed<P>,
+        /// Whether it stands in one of the driver's lists of feeds to go on with.
+        listed: bool,
+    },
+    /// The handler of the connection's beginning.
+    Connected(Handling<P>),
+    /// A handler of a pushed frame.
+    Pushed(Handling<P>),
+}
+
+/// Where the frames of an answer come from.
+pub(super) enum Feed<P: Protocol> {
+    Vec(vec::IntoIter<P::Frame>),
+    Stream(FrameStream<P::Frame, P::Error>),
+    Channel(Pin<Box<Receiver<P::Frame>>>),
+}
+
+/// A frame of an answer, or what ended it.
+pub(super) type Item<P> =
+    Result<<P as WireframeProtocol>::Frame, WireframeError<<P as WireframeProtocol>::Error>>;
+
+/// What user code came to.
+pub(super) enum Polled<T> {
+    Pending,
+    Ready(T),
+    Panicked,
+}
+
+/// Polls user code; a panic in it ends here.
+#[inline]
+pub(super) fn contain<T>(poll: impl FnOnce() -> Poll<T>) -> Polled<T> {
+    match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(Poll::Ready(value)) => Polled::Ready(value),
+        Ok(Poll::Pending) => Polled::Pending,
+        Err(_) => Polled::Panicked,
+    }
+}
+
+/// Drops user code; a panic in it ends here.
+pub(super) fn discard<T>(value: T) {
+    let _ = contain(|| {
+        drop(value);
+        Poll::Ready(())
+    });
+}
+
+/// The first poll of a handler, or a later one.
+pub(super) fn poll_handling<P: Protocol>(
+    handling: &mut Handling<P>,
+    cx: &mut Context<'_>,
+) -> Polled<Answer<P>> {
+    contain(|| handling.as_mut().poll(cx))
+}
+
+impl<P: Protocol> Feed<P> {
+    /// The frames of an answer that is not just one frame.
+    pub(super) fn of(response: Response<P::Frame, P::Error>) -> Result<Self, Option<P::Frame>> {
+        match response {
+            Response::Single(frame) => Err(Some(frame)),
+            Response::Empty => Err(None),
+            Response::Vec(frames) => Ok(Self::Vec(frames.into_iter())),
+            Response::Stream(stream) => Ok(Self::Stream(stream)),
+            Response::Channel(receiver) => Ok(Self::Channel(Box::pin(receiver))),
+        }
+    }
+
+    /// Whether the protocol is asked for an end frame.
+    pub(super) fn is_stream(&self) -> bool {
+        !matches!(self, Self::Vec(_))
+    }
+
+    /// The next frame.
+    #[inline]
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled<Option<Item<P>>> {
+        match self {
+            Self::Vec(frames) => Polled::Ready(frames.next().map(Ok)),
+            Self::Stream(stream) => contain(|| stream.as_mut().poll_next(cx)),
+            Self::Channel(receiver) => {
+                contain(|| receiver.as_mut().poll_next(cx).map(|next| next.map(Ok)))
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What anyone may ask of a connection, whatever its frames are.
+
+use std::{fmt, net::SocketAddr};
+
+use wireframe_proto::{ConnectionId, Peer};
+
+use super::signal::Signal;
+use crate::sync::{Arc, AtomicU8, Ordering};
+
+/// What a [`ConnectionHandle`] has asked of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Drain, then close.
+    Close,
+    /// End at once.
+    Abort,
+}
+
+// Ordered: an abort overrides a close, never the other way round.
+const NONE: u8 = 0;
+const CLOSE: u8 = 1;
+const ABORT: u8 = 2;
+
+/// The part of a connection that its handles share with its driver and that knows no
+/// frame type.
+#[derive(Debug)]
+pub(crate) struct Control {
+    id: ConnectionId,
+    peer: Option<SocketAddr>,
+    command: AtomicU8,
+    signal: Signal,
+}
+
+impl Control {
+    pub(crate) fn new(peer: &Peer) -> Self {
+        Self {
+            id: peer.id,
+            peer: peer.address,
+            command: AtomicU8::new(NONE),
+            signal: Signal::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(crate) fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    /// Whether a command waits. `SeqCst`, as [`Signal`] asks of a second look.
+    pub(crate) fn has_command(&self) -> bool {
+        self.command.load(Ordering::SeqCst) != NONE
+    }
+
+    /// The command given since the last call, the stronger one if there were several.
+    pub(crate) fn take_command(&self) -> Option<Command> {
+        if self.command.load(Ordering::Relaxed) == NONE {
+            return None;
+        }
+        match self.command.swap(NONE, Ordering::SeqCst) {
+            CLOSE => Some(Command::Close),
+            ABORT => Some(Command::Abort),
+            _ => None,
+        }
+    }
+
+    fn give(&self, command: u8) {
+        self.command.fetch_max(command, Ordering::SeqCst);
+        self.signal.unpark();
+    }
+}
+
+/// Names one connection and ends it, whatever its frames are.
+///
+/// It comes from [`PushHandle::connection`](super::PushHandle::connection). All of it is
+/// idempotent and harmless after the connection has ended; a handle keeps neither the
+/// connection nor its task alive.
+///
+/// ```
+/// use wireframe::PushHandle;
+///
+/// fn expel(client: &PushHandle<Vec<u8>>) {
+///     client.connection().close();
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ConnectionHandle {
+    control: Arc<Control>,
+}
+
+impl ConnectionHandle {
+    pub(crate) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+
+    /// This end's name for the connection.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.control.id
+    }
+
+    /// The other end's address, where the transport has one.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.control.peer
+    }
+
+    /// Drains the connection: what is in flight or accepted is finished, nothing new is
+    /// taken, then it closes.
+    pub fn close(&self) {
+        self.control.give(CLOSE);
+    }
+
+    /// Ends the connection at once; what is undelivered is lost.
+    pub fn abort(&self) {
+        self.control.give(ABORT);
+    }
+}
+
+impl fmt::Debug for ConnectionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionHandle")
+            .field("id", &self.control.id)
+            .field("peer", &self.control.peer)
+            .finish()
+    }
+}

@@ -1,0 +1,191 @@
+//! The handle through which frames are pushed.
+
+use std::fmt;
+
+use wireframe_proto::{Envelope, Priority, PushCapacity};
+
+use super::{
+    control::ConnectionHandle,
+    error::TryPushError,
+    mailbox::{Mailbox, QueuedCall},
+    policy::{PushPolicy, Pushed},
+    stats::PushStats,
+    wait::{Push, Reserve},
+};
+use crate::sync::Arc;
+
+/// Pushes frames to one connection, from any thread or task.
+///
+/// Clones push to the same connection and share its bounds, see [`PushCapacity`]. Frames
+/// of one priority leave in the order in which they were accepted; a producer that
+/// awaits each push keeps its own order. A handle does not keep the connection open, and
+/// dropping all of them does not end it.
+///
+/// ```
+/// use wireframe::{PushError, PushHandle};
+///
+/// async fn tick(push: PushHandle<Vec<u8>>) -> Result<(), PushError<Vec<u8>>> {
+///     push.push_high_priority(b"about to tick".to_vec()).await?;
+///     push.push_low_priority(b"tick".to_vec()).await
+/// }
+/// ```
+pub struct PushHandle<F = Envelope> {
+    mailbox: Arc<Mailbox<F>>,
+}
+
+impl<F> PushHandle<F> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<F>>) -> Self {
+        Self { mailbox }
+    }
+
+    /// Pushes a frame, waiting for room if there is none.
+    ///
+    /// It goes in the order of arrival: nobody passes a frame that waits for more room
+    /// than is left. If there is room it completes at the first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Closed`](super::PushError::Closed) with the frame once the connection
+    /// has ended, or drains and takes nothing new.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has pushed nothing, and the frame is dropped with it. To keep the
+    /// frame, [`reserve`](Self::reserve) first.
+    pub fn push(&self, priority: Priority, frame: F) -> Push<'_, F> {
+        Push::new(&self.mailbox, priority, frame)
+    }
+
+    /// Pushes a frame of high priority: [`push`](Self::push) in short.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_high_priority(&self, frame: F) -> Push<'_, F> {
+        self.push(Priority::High, frame)
+    }
+
+    /// Pushes a frame of low priority: [`push`](Self::push) in short.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_low_priority(&self, frame: F) -> Push<'_, F> {
+        self.push(Priority::Low, frame)
+    }
+
+    /// Pushes a frame that begins a call.
+    pub(crate) fn call(&self, frame: F, call: QueuedCall<F>) -> Push<'_, F> {
+        Push::for_call(&self.mailbox, frame, call)
+    }
+
+    /// Pushes a frame if there is room, and never waits.
+    ///
+    /// There is no room either while someone waits for more of it than is left.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPushError::Full`] or [`TryPushError::Closed`], each with the frame.
+    pub fn try_push(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
+        self.mailbox.try_enter(priority, frame)?;
+        self.mailbox.control().signal().unpark();
+        Ok(())
+    }
+
+    /// Pushes a frame if there is room, else does as the policy says; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPushError::Closed`] with the frame, and [`TryPushError::Full`] with it under
+    /// [`PushPolicy::ReturnErrorIfFull`].
+    pub fn push_with_policy(
+        &self,
+        priority: Priority,
+        frame: F,
+        policy: PushPolicy,
+    ) -> Result<Pushed, TryPushError<F>> {
+        let frame = match self.try_push(priority, frame) {
+            Ok(()) => return Ok(Pushed::Queued),
+            Err(TryPushError::Full(frame)) => frame,
+            Err(closed @ TryPushError::Closed(_)) => return Err(closed),
+        };
+        if policy == PushPolicy::ReturnErrorIfFull {
+            return Err(TryPushError::Full(frame));
+        }
+        let dropped = self.mailbox.count_policy_loss();
+        if policy == PushPolicy::WarnAndDropIfFull && dropped.is_power_of_two() {
+            let connection = self.mailbox.control().id();
+            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
+        }
+        Ok(Pushed::Dropped)
+    }
+
+    /// Waits for a slot and takes it ahead of its frame.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Closed`](super::PushError::Closed) once the connection has ended, or
+    /// drains and takes nothing new.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken nothing; a dropped permit gives its slot back.
+    pub fn reserve(&self, priority: Priority) -> Reserve<'_, F> {
+        Reserve::new(&self.mailbox, priority)
+    }
+
+    /// The connection that this pushes to.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionHandle {
+        ConnectionHandle::new(Arc::clone(self.mailbox.control()))
+    }
+
+    /// How much may be outstanding.
+    #[must_use]
+    pub fn capacity(&self, priority: Priority) -> PushCapacity {
+        self.mailbox.capacity(priority)
+    }
+
+    /// How many frames are on their way, those already encoded included.
+    #[must_use]
+    pub fn queued(&self, priority: Priority) -> usize {
+        self.mailbox.queued(priority)
+    }
+
+    /// Whether every further push will be refused.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
+    /// Where the frames pushed on this connection have gone, through any handle.
+    #[must_use]
+    pub fn stats(&self) -> PushStats {
+        self.mailbox.stats()
+    }
+}
+
+// By hand, because a derived one would demand `F: Clone`.
+impl<F> Clone for PushHandle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            mailbox: Arc::clone(&self.mailbox),
+        }
+    }
+}
+
+impl<F> fmt::Debug for PushHandle<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushHandle")
+            .field("connection", &self.mailbox.control().id())
+            .finish_non_exhaustive()
+    }
+}

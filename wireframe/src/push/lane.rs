@@ -1,0 +1,205 @@
+//! One priority's queue, its bound, and those who wait for room in it.
+
+use std::{collections::VecDeque, mem, task::Waker};
+
+use wireframe_proto::{Accepted, PushCapacity, Released};
+
+use super::waiters::Waiters;
+
+/// Wakers taken under the lock, to be woken after it.
+#[derive(Default)]
+#[must_use = "these are owed a wake-up"]
+pub(super) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    pub(super) fn wake(self) {
+        for waker in self.0 {
+            waker.wake();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slots {
+    frames: usize,
+    bytes: usize,
+}
+
+/// Entries that a queue may keep allocated while its connection is idle: what a
+/// `VecDeque` allocates first.
+const KEPT_WHEN_IDLE: usize = 4;
+
+/// One priority's queue, its bound, and those who wait for room in it.
+///
+/// Invariant: if the first in line would find room, somebody woken has yet to come, and
+/// either takes that room, rejoins at the head, or leaves and has it given to the next.
+/// So whatever makes room (a release, a dropped permit, a waiter that leaves) ends with
+/// [`wake_ready`](Self::wake_ready).
+pub(super) struct Lane<F> {
+    pub(super) queue: VecDeque<Accepted<F>>,
+    /// Boxed on first use, and given up when idle.
+    waiters: Option<Box<Waiters>>,
+    capacity: PushCapacity,
+    /// Outstanding: here, in the engine and in the transmit queue. Permits count as
+    /// frames of no bytes.
+    used: Slots,
+    permits: usize,
+}
+
+impl<F> Lane<F> {
+    pub(super) fn new(capacity: PushCapacity) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            waiters: None,
+            capacity,
+            used: Slots::default(),
+            permits: 0,
+        }
+    }
+
+    pub(super) fn capacity(&self) -> PushCapacity {
+        self.capacity
+    }
+
+    /// Those who wait for room here.
+    pub(super) fn waiters(&mut self) -> &mut Waiters {
+        self.waiters.get_or_insert_default()
+    }
+
+    /// Frames outstanding, permits not included.
+    pub(super) fn queued(&self) -> usize {
+        self.used.frames.saturating_sub(self.permits)
+    }
+
+    /// Whether `charge` bytes have room beside what is outstanding.
+    pub(super) fn fits(&self, charge: usize) -> bool {
+        self.fits_beside(self.used, charge)
+    }
+
+    /// Whether a newcomer may enter: there is room, and nobody waits for more of it.
+    ///
+    /// A large frame that waits at the head of the line would starve if smaller ones
+    /// went past it. One that waits only because others were woken first does not stand
+    /// in the way: a waiter holds no slot.
+    pub(super) fn admits(&self, charge: usize) -> bool {
+        self.fits(charge) && self.first_charge().is_none_or(|first| self.fits(first))
+    }
+
+    /// Queues a frame; whether it may is the caller's question.
+    pub(super) fn enter(&mut self, accepted: Accepted<F>) {
+        self.used.frames += 1;
+        self.used.bytes = self.used.bytes.saturating_add(accepted.charge);
+        self.queue.push_back(accepted);
+    }
+
+    /// Takes a slot for a frame to come.
+    pub(super) fn reserve(&mut self) {
+        self.used.frames += 1;
+        self.permits += 1;
+    }
+
+    /// Queues a frame in a slot taken before; its bytes may pass the bound.
+    pub(super) fn enter_reserved(&mut self, accepted: Accepted<F>) {
+        self.used.frames = self.used.frames.saturating_sub(1);
+        self.permits = self.permits.saturating_sub(1);
+        self.enter(accepted);
+    }
+
+    /// Gives back a slot taken before.
+    pub(super) fn unreserve(&mut self, wakers: &mut Wakers) {
+        self.used.frames = self.used.frames.saturating_sub(1);
+        self.permits = self.permits.saturating_sub(1);
+        self.wake_ready(wakers);
+    }
+
+    /// Gives back the slots of frames that are done with.
+    pub(super) fn release(&mut self, released: &Released, wakers: &mut Wakers) {
+        let frames = usize::try_from(released.frames()).unwrap_or(usize::MAX);
+        self.used.frames = self.used.frames.saturating_sub(frames);
+        self.used.bytes = self.used.bytes.saturating_sub(released.bytes);
+        self.wake_ready(wakers);
+    }
+
+    /// Wakes as many as would find room if all of them came at once.
+    pub(super) fn wake_ready(&mut self, wakers: &mut Wakers) {
+        let mut used = self.used;
+        while let Some(charge) = self.first_charge()
+            && self.fits_beside(used, charge)
+        {
+            used.frames += 1;
+            used.bytes = used.bytes.saturating_add(charge);
+            wakers.0.extend(self.waiters().wake_first());
+        }
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn wake_all(&mut self, wakers: &mut Wakers) {
+        while let Some(waker) = self
+            .waiters
+            .as_mut()
+            .and_then(|waiters| waiters.wake_first())
+        {
+            wakers.0.push(waker);
+        }
+    }
+
+    /// Moves the queue to the end of `target`.
+    pub(super) fn drain_into(&mut self, target: &mut VecDeque<Accepted<F>>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        if target.is_empty() {
+            mem::swap(&mut self.queue, target);
+        } else {
+            target.append(&mut self.queue);
+        }
+    }
+
+    /// Takes the queue out for good.
+    pub(super) fn take_all(&mut self, wakers: &mut Wakers) -> VecDeque<Accepted<F>> {
+        let taken = mem::take(&mut self.queue);
+        let frames = Released {
+            ended: taken.len() as u64,
+            bytes: taken
+                .iter()
+                .fold(0, |sum, accepted| sum.saturating_add(accepted.charge)),
+            ..Released::default()
+        };
+        self.release(&frames, wakers);
+        self.wake_all(wakers);
+        taken
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembers_waiters(&self) -> bool {
+        self.waiters.is_some()
+    }
+
+    /// Gives up memory that an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_WHEN_IDLE {
+            self.queue = VecDeque::new();
+        }
+        if self
+            .waiters
+            .as_ref()
+            .is_some_and(|waiters| waiters.is_empty())
+        {
+            self.waiters = None;
+        }
+    }
+
+    fn first_charge(&self) -> Option<usize> {
+        self.waiters.as_ref()?.first_charge()
+    }
+
+    /// Monotone: what does not fit beside `used` does not fit beside more.
+    ///
+    /// A frame or permit that asks for no byte needs one free, else permits could pass
+    /// the byte bound one after the other.
+    fn fits_beside(&self, used: Slots, charge: usize) -> bool {
+        used.frames < self.capacity.frames.get()
+            && (used.frames == 0
+                || used.bytes.saturating_add(charge.max(1)) <= self.capacity.bytes.get())
+    }
+}

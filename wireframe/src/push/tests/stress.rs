@@ -1,0 +1,191 @@
+//! Threads: producers that wait, producers that give up, and a driver that parks.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
+
+use wireframe_proto::{
+    Accepted,
+    Priority::{self, High, Low},
+    Released,
+};
+
+use super::{Frame, Rig, sized};
+use crate::push::{Command, PushHandle, Settled};
+
+const PRODUCERS: u32 = 4;
+const FRAMES: u32 = if cfg!(miri) { 50 } else { 20_000 };
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn thread_waker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
+fn block_on<T: Future>(future: T) -> T::Output {
+    let waker = thread_waker();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Pushes in every way there is, at times giving up and trying again.
+fn produce(handle: &PushHandle<Frame>, producer: u32) {
+    let priority = if producer.is_multiple_of(2) {
+        High
+    } else {
+        Low
+    };
+    for n in 0..FRAMES {
+        let frame = sized(producer * FRAMES + n, (n as usize * 7) % 30);
+        match n % 5 {
+            0 => block_on(handle.reserve(priority))
+                .unwrap()
+                .send(frame)
+                .unwrap(),
+            1 => {
+                // Gives up once, whether asleep or woken by then.
+                let mut given_up = Box::pin(handle.reserve(priority));
+                let poll = given_up
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                drop(poll);
+                thread::yield_now();
+                drop(given_up);
+                block_on(handle.push(priority, frame)).unwrap();
+            }
+            2 => match handle.try_push(priority, frame) {
+                Ok(()) => {}
+                Err(full) => block_on(handle.push(priority, full.into_frame())).unwrap(),
+            },
+            _ => block_on(handle.push(priority, frame)).unwrap(),
+        }
+    }
+}
+
+fn sent(queue: &mut VecDeque<Accepted<Frame>>, into: &mut Vec<u32>) -> Released {
+    let mut released = Released::default();
+    for accepted in queue.drain(..) {
+        released.sent += 1;
+        released.bytes += accepted.charge;
+        into.push(accepted.frame.id);
+    }
+    released
+}
+
+/// Sends what comes until it is told to end, parking when there is nothing.
+fn drive(rig: &mut Rig) -> (Vec<u32>, Vec<u32>) {
+    let waker = thread_waker();
+    let (mut high, mut low) = (Vec::new(), Vec::new());
+    let mut ending = false;
+    loop {
+        let mailbox = Arc::clone(&rig.mailbox);
+        mailbox.control().signal().resume();
+        ending |= mailbox.control().take_command() == Some(Command::Close);
+        rig.drain();
+        mailbox.settle(&Settled {
+            high: sent(&mut rig.batch.high, &mut high),
+            low: sent(&mut rig.batch.low, &mut low),
+        });
+        if mailbox.park(&waker) {
+            if ending {
+                drop(mailbox.end());
+                return (high, low);
+            }
+            thread::park();
+        }
+    }
+}
+
+#[test]
+fn every_frame_arrives_once_and_in_its_producers_order() {
+    // rule: PUSH-2, PUSH-9, PUSH-10, PUSH-11
+    let mut rig = Rig::new(8, 60);
+    let handle = rig.handle.clone();
+    let driver = thread::spawn(move || drive(&mut rig));
+    let producers: Vec<_> = (0..PRODUCERS)
+        .map(|producer| {
+            let handle = handle.clone();
+            thread::spawn(move || produce(&handle, producer))
+        })
+        .collect();
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    handle.connection().close();
+    let (high, low) = driver.join().unwrap();
+
+    for producer in 0..PRODUCERS {
+        let all = if producer.is_multiple_of(2) {
+            &high
+        } else {
+            &low
+        };
+        let own = all.iter().copied().filter(|id| id / FRAMES == producer);
+        assert!(own.eq(producer * FRAMES..(producer + 1) * FRAMES));
+    }
+    let stats = handle.stats();
+    assert_eq!(stats.accepted, u64::from(PRODUCERS * FRAMES));
+    assert_eq!(stats.sent, stats.accepted);
+    assert_eq!(stats.queued, 0);
+}
+
+#[test]
+fn an_end_amid_a_flood_loses_count_of_nothing() {
+    // rule: PUSH-6, PUSH-9
+    for round in 0..20_u64 {
+        let mut rig = Rig::new(8, 60);
+        let handle = rig.handle.clone();
+        let flood = |priority: Priority| {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                let mut taken = 0;
+                while block_on(handle.push(priority, sized(0, 3))).is_ok() {
+                    taken += 1;
+                }
+                taken
+            })
+        };
+        let producers = [flood(High), flood(Low), flood(High), flood(Low)];
+        let mut sent = 0;
+        while sent < 100 * round {
+            sent += rig.send(High, 3).len() as u64 + rig.send(Low, 5).len() as u64;
+        }
+        let engine = Settled {
+            high: lost(&rig.batch.high),
+            low: lost(&rig.batch.low),
+        };
+        rig.mailbox.settle(&engine);
+        drop(rig.mailbox.end());
+        let taken: u64 = producers
+            .into_iter()
+            .map(|producer| producer.join().unwrap())
+            .sum();
+        let stats = handle.stats();
+        assert_eq!((stats.accepted, stats.sent, stats.queued), (taken, sent, 0));
+        assert_eq!(stats.sent + stats.lost_closed, stats.accepted);
+    }
+}
+
+fn lost(queue: &VecDeque<Accepted<Frame>>) -> Released {
+    Released {
+        ended: queue.len() as u64,
+        bytes: queue.iter().map(|accepted| accepted.charge).sum(),
+        ..Released::default()
+    }
+}

@@ -1,0 +1,126 @@
+//! The futures that wait for room.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use wireframe_proto::{Accepted, Priority};
+
+use super::{
+    error::PushError,
+    mailbox::{Mailbox, Place, QueuedCall},
+    permit::Permit,
+};
+use crate::sync::Arc;
+
+/// The future of [`PushHandle::push`](super::PushHandle::push).
+///
+/// # Cancel safety
+///
+/// Dropped before it completes, it has pushed nothing and the frame is dropped with it;
+/// its place in line goes to the next. Where the frame must not be lost,
+/// [`reserve`](super::PushHandle::reserve) a permit first.
+#[must_use = "nothing is pushed unless this is awaited"]
+pub struct Push<'a, F> {
+    mailbox: &'a Mailbox<F>,
+    place: Place,
+    frame: Option<Accepted<F>>,
+    /// The call that the frame begins.
+    call: Option<QueuedCall<F>>,
+}
+
+impl<'a, F> Push<'a, F> {
+    pub(super) fn new(mailbox: &'a Mailbox<F>, priority: Priority, frame: F) -> Self {
+        Self {
+            mailbox,
+            place: Place::new(priority),
+            frame: Some(mailbox.measure(frame)),
+            call: None,
+        }
+    }
+
+    pub(super) fn for_call(mailbox: &'a Mailbox<F>, frame: F, call: QueuedCall<F>) -> Self {
+        Self {
+            mailbox,
+            place: Place::new(Priority::Low),
+            frame: Some(mailbox.measure(frame)),
+            call: Some(call),
+        }
+    }
+}
+
+// The frame is only ever moved, never pinned.
+impl<F> Unpin for Push<'_, F> {}
+
+impl<F> Future for Push<'_, F> {
+    type Output = Result<(), PushError<F>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.mailbox
+            .poll_push(cx, &mut this.place, &mut this.frame, &mut this.call)
+    }
+}
+
+impl<F> Drop for Push<'_, F> {
+    fn drop(&mut self) {
+        self.mailbox.leave(&mut self.place);
+    }
+}
+
+impl<F> fmt::Debug for Push<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("priority", &self.place.priority())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`PushHandle::reserve`](super::PushHandle::reserve).
+///
+/// # Cancel safety
+///
+/// Dropped before it completes, it has taken nothing; its place in line goes to the next.
+#[must_use = "nothing is reserved unless this is awaited"]
+pub struct Reserve<'a, F> {
+    mailbox: &'a Arc<Mailbox<F>>,
+    place: Place,
+}
+
+impl<'a, F> Reserve<'a, F> {
+    pub(super) fn new(mailbox: &'a Arc<Mailbox<F>>, priority: Priority) -> Self {
+        Self {
+            mailbox,
+            place: Place::new(priority),
+        }
+    }
+}
+
+impl<F> Future for Reserve<'_, F> {
+    type Output = Result<Permit<F>, PushError<()>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let priority = this.place.priority();
+        this.mailbox
+            .poll_reserve(cx, &mut this.place)
+            .map_ok(|()| Permit::new(Arc::clone(this.mailbox), priority))
+    }
+}
+
+impl<F> Drop for Reserve<'_, F> {
+    fn drop(&mut self) {
+        self.mailbox.leave(&mut self.place);
+    }
+}
+
+impl<F> fmt::Debug for Reserve<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserve")
+            .field("priority", &self.place.priority())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,50 @@
+//! The byte stream under a connection.
+
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+
+/// A byte stream, as the driver needs it.
+///
+/// Partial progress is always reported: dropping whoever polls loses nothing.
+pub trait Transport: Send + Unpin {
+    /// Reads into the spare capacity of `buf`, which there is. 0 means that the peer has
+    /// ended its output.
+    ///
+    /// # Errors
+    ///
+    /// The transport has failed; it will not be used again.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `chunks`, none of which is empty, from the front. A transport
+    /// that is not [vectored](Self::is_write_vectored) gets one chunk at a time.
+    ///
+    /// # Errors
+    ///
+    /// The transport has failed; it will not be used again.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends on what the transport itself may hold back.
+    ///
+    /// # Errors
+    ///
+    /// The transport has failed; it will not be used again.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the output; the peer may go on sending.
+    ///
+    /// # Errors
+    ///
+    /// The transport has failed; it will not be used again.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether one write takes several chunks.
+    fn is_write_vectored(&self) -> bool;
+}
