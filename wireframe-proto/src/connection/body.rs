@@ -109,6 +109,14 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// The rest of a body will not come, or does not matter: nothing waits for it.
+    pub(super) fn give_up_body(&mut self, index: u32) {
+        self.commands.stop_awaiting(index);
+        if let Some(body) = self.commands.at_mut(index).and_then(|c| c.body.as_mut()) {
+            body.complete = true;
+        }
+    }
+
     fn body_deadline(&self) -> Instant {
         self.reading.at(self.now) + self.config.timeouts.body
     }
@@ -173,14 +181,11 @@ impl<P: WireframeProtocol> Connection<P> {
             let Some(command) = self.commands.at_mut(index) else {
                 continue;
             };
-            let info = command.info;
-            let Some(body) = &mut command.body else {
-                continue;
-            };
-            if !body.discarding {
-                return Some(Event::Body(info));
+            let discarding = command.body.as_ref().is_some_and(|b| b.discarding);
+            if !discarding {
+                return Some(Event::Body(command.info));
             }
-            body.complete = true;
+            self.give_up_body(index);
             self.settle_commands(index);
         }
         None

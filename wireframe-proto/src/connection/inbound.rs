@@ -108,7 +108,6 @@ impl<P: WireframeProtocol> Connection<P> {
     pub fn handle_eof(&mut self, now: Instant) {
         self.observe(now);
         self.peer_closed = true;
-        self.starved_at = None;
         self.update_clocks();
     }
 
@@ -185,12 +184,11 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.setup_ran || self.close_asked {
             return true;
         }
-        let fresh_input = self.starved_at != Some(self.receive.len())
-            && (self.peer_closed && !self.input_ended || !self.receive.is_empty());
-        (fresh_input && self.may_decode())
+        (!self.receive.is_empty() && !self.is_starved() && self.may_decode())
+            || self.input_is_over()
+            || self.is_abandoned()
             || (self.last_command.is_none() && self.commands.can_start_held(self.max_in_flight))
             || (self.input_ended && self.commands.awaited() > 0)
-            || self.is_abandoned()
             || self.is_done()
     }
 
@@ -230,9 +228,9 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         match self.phase {
             Phase::Active | Phase::Draining => {
-                let starved = self.starved_at == Some(self.receive.len());
                 self.reads()
-                    && (starved || self.receive.len() < self.config.limits.read_buffer.get())
+                    && (self.is_starved()
+                        || self.receive.len() < self.config.limits.read_buffer.get())
             }
             // Read and drop: an unread byte would make the transport reset what we said.
             Phase::Closing(_) => true,
@@ -240,9 +238,14 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// Whether there is nothing whole in what has been received.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved_at == Some(self.receive.len())
+    }
+
     /// Decodes one frame, if it is whole and allowed.
     fn decode_next(&mut self) -> Option<Event<P::Frame>> {
-        if self.starved_at == Some(self.receive.len()) || !self.may_decode() {
+        if self.is_starved() || !self.may_decode() {
             return None;
         }
         let (meta, payload) = match self.next_unit() {
@@ -393,7 +396,7 @@ impl<P: WireframeProtocol> Connection<P> {
         correlation: Option<CorrelationId>,
         exclusive: bool,
     ) -> Event<P::Frame> {
-        if matches!(self.phase, Phase::Draining) || self.last_command.is_some() {
+        if matches!(self.phase, Phase::Draining) {
             self.stats.requests_dropped += 1;
             if exclusive {
                 self.ignore_input();
@@ -416,8 +419,6 @@ impl<P: WireframeProtocol> Connection<P> {
         let reaction = self.hook(None, |protocol, ctx| protocol.on_control(frame, ctx));
         match reaction {
             Reaction::Continue => {}
-            // Nothing goes after a last frame that is decided.
-            Reaction::Send(_) if self.last_command.is_some() => {}
             Reaction::Send(frame) => self.control.push_back(frame),
             Reaction::Close(last_word) => self.close_with(CloseReason::Protocol, last_word),
         }
@@ -430,22 +431,31 @@ impl<P: WireframeProtocol> Connection<P> {
         self.receive.clear();
         self.counted = 0;
         self.starved_at = None;
+        self.unit = None;
+        self.frame_since = None;
+    }
+
+    /// Whether it has come to light that nothing more can be decoded: the peer has ended
+    /// its output, and nothing whole is left of it.
+    fn input_is_over(&self) -> bool {
+        self.peer_closed
+            && !self.input_ended
+            && (self.receive.is_empty() || (self.is_starved() && self.may_decode()))
     }
 
     /// Whether the peer is gone and there is no waiting for what it left behind.
     fn is_abandoned(&self) -> bool {
         self.peer_closed
-            && !self.input_ended
             && self.config.half_close == HalfClose::Ends
+            && !self.receive.is_empty()
             && !self.may_decode()
     }
 
-    /// All that the peer has sent was decoded, and it will send no more.
     fn end_input(&mut self) {
         if self.is_abandoned() {
             return self.abort(CloseReason::PeerClosed);
         }
-        if !self.peer_closed || self.input_ended || !self.may_decode() {
+        if !self.input_is_over() {
             return;
         }
         self.input_ended = true;

@@ -69,8 +69,8 @@ pub struct Connection<P: WireframeProtocol> {
     unit: Option<FragmentMeta>,
     /// The length of `receive` at which nothing whole was found in it.
     starved_at: Option<usize>,
-    /// What the peer still sends is dropped unread: it stands behind a request that will
-    /// not be served and that might have changed what it means.
+    /// What the peer still sends is dropped unread: the last frame to it is decided, or it
+    /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
     calls: Calls,
 

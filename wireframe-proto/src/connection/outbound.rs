@@ -329,6 +329,8 @@ impl<P: WireframeProtocol> Connection<P> {
             return;
         };
         self.last_command = Some(id);
+        self.ignore_input();
+        self.give_up_body(id.index);
         self.set_close_deadline(self.config.timeouts.close);
     }
 

@@ -125,7 +125,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.may_decode() {
             // Bytes may wait here that are not looked at; their time begins anew.
             self.frame_since = None;
-        } else if self.starved_at == Some(self.receive.len()) {
+        } else if self.is_starved() {
             self.note_frame_begun();
         }
     }
