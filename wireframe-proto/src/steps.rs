@@ -5,6 +5,13 @@
 //! live things.
 
 #[cfg(test)]
+pub(crate) use counting::step;
+
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn step() {}
+
+#[cfg(test)]
 pub(crate) mod counting {
     extern crate std;
     use core::cell::Cell;
@@ -22,10 +29,3 @@ pub(crate) mod counting {
         STEPS.get()
     }
 }
-
-#[cfg(test)]
-pub(crate) use counting::step;
-
-#[cfg(not(test))]
-#[inline(always)]
-pub(crate) fn step() {}

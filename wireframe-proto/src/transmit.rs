@@ -121,6 +121,7 @@ impl TransmitQueue {
         self.sent_total += n as u64;
         let mut left = n;
         while left > 0 {
+            crate::steps::step();
             let boundary = self.chained.front().map_or(self.copied.len(), |c| c.0);
             let small = left.min(boundary - self.sent);
             self.sent += small;
@@ -180,6 +181,7 @@ impl TransmitQueue {
         } else if self.sent >= RECLAIM && self.sent * 2 >= self.copied.len() {
             self.copied.drain(..self.sent);
             for (place, _) in &mut self.chained {
+                crate::steps::step();
                 *place -= self.sent;
             }
             self.sent = 0;

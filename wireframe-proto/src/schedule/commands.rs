@@ -317,6 +317,7 @@ impl<F> Commands<F> {
     pub(crate) fn drop_held(&mut self) -> usize {
         let dropped = self.held.len();
         while let Some(held) = self.held.pop_front() {
+            crate::steps::step();
             self.remove(held.index);
         }
         self.held_bytes = 0;
@@ -333,6 +334,7 @@ impl<F> Commands<F> {
             let mut by_id = HashMap::new();
             let mut next = self.live.head();
             while let Some(command) = next.and_then(|index| self.at(index)) {
+                crate::steps::step();
                 if let Some(id) = command.info.correlation {
                     by_id.insert(id, command.info.id.index);
                 }
@@ -449,14 +451,16 @@ impl<F> Commands<F> {
         frame
     }
 
-    /// Drops what waits of a command's answer.
+    /// Drops what waits of a command's answer, whose turn has just ended.
     pub(crate) fn discard_answer(&mut self, index: u32) {
         let Some(command) = self.places.get_mut(index as usize) else {
             return;
         };
         command.answer.clear();
         if core::mem::take(&mut command.in_ring) {
-            self.ring.retain(|&other| other != index);
+            // So it stands last.
+            debug_assert_eq!(self.ring.back(), Some(&index));
+            self.ring.pop_back();
         }
     }
 
@@ -537,6 +541,7 @@ impl<F> Commands<F> {
         let mut all = Vec::new();
         let mut next = self.live.head();
         while let Some(command) = next.and_then(|index| self.at(index)) {
+            crate::steps::step();
             all.push((command.info, command.stage));
             next = command.live.next();
         }

@@ -155,6 +155,7 @@ impl Ledger {
     pub(crate) fn settle(&mut self, sent_total: u64) {
         for account in [&mut self.high, &mut self.low] {
             while let Some(&(end, charge)) = account.encoded.front() {
+                crate::steps::step();
                 if end > sent_total {
                     break;
                 }
@@ -170,6 +171,7 @@ impl Ledger {
     pub(crate) fn abandon_encoded(&mut self) {
         for priority in Priority::ALL {
             while let Some((_, charge)) = self.account(priority).encoded.pop_front() {
+                crate::steps::step();
                 self.ended(priority, charge);
             }
         }

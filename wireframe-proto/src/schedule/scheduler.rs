@@ -105,3 +105,6 @@ impl Scheduler {
 const fn quota_reached(run: u32, quota: u32) -> bool {
     quota != 0 && run >= quota
 }
+
+#[cfg(test)]
+mod tests;
