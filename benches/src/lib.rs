@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `bench-load` | load generator and verifier |
 //! | `bench-compare` | runs the workloads against several servers in turn, prints medians and ratios |
+//! | `bench-server` | Wireframe |
 //! | `limit-server` | a single-purpose server: what the kernel allows |
 //! | `framed-server` | tokio and `Framed`: what most people write |
 //!
@@ -24,6 +25,7 @@
 
 pub mod codec;
 pub mod compare;
+pub mod fixed;
 pub mod limits;
 pub mod load;
 pub mod server;

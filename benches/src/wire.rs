@@ -146,14 +146,6 @@ pub fn put_sequenced(out: &mut Vec<u8>, sequence: u64, size: u32) {
     out.resize(end, 0);
 }
 
-/// The payload of [`put_sequenced`] on its own.
-#[must_use]
-pub fn sequenced(sequence: u64, size: u32) -> Bytes {
-    let mut payload = Vec::with_capacity(size as usize);
-    put_sequenced(&mut payload, sequence, size);
-    Bytes::from(payload)
-}
-
 fn split(bytes: &[u8]) -> Option<(u32, u32, u64)> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (route, rest) = rest.split_first_chunk()?;
@@ -164,9 +156,61 @@ fn split(bytes: &[u8]) -> Option<(u32, u32, u64)> {
     ))
 }
 
+/// The payloads of the produced frames number 0, 1, ... up to `count`.
+///
+/// Many share one allocation, so that what makes them is not what is measured.
+#[derive(Debug)]
+pub struct Sequenced {
+    next: u64,
+    count: u64,
+    size: u32,
+    block: Bytes,
+}
+
+/// Bytes of payload that share an allocation.
+const BLOCK: u64 = 64 * 1024;
+
+impl Sequenced {
+    /// The payloads that a job asks for.
+    #[must_use]
+    pub const fn new(job: Job) -> Self {
+        Self {
+            next: 0,
+            count: job.count,
+            size: job.size,
+            block: Bytes::new(),
+        }
+    }
+
+    fn fill(&mut self) {
+        let payloads = (BLOCK / u64::from(self.size).max(1)).clamp(1, self.count - self.next);
+        let mut block = Vec::new();
+        for sequence in self.next..self.next + payloads {
+            put_sequenced(&mut block, sequence, self.size);
+        }
+        self.block = block.into();
+    }
+}
+
+impl Iterator for Sequenced {
+    type Item = Bytes;
+
+    #[inline]
+    fn next(&mut self) -> Option<Bytes> {
+        if self.next == self.count {
+            return None;
+        }
+        if self.block.is_empty() {
+            self.fill();
+        }
+        self.next += 1;
+        Some(self.block.split_to(self.size as usize))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_LEN, Header, Job, WireError, put_sequenced, route, sequenced};
+    use super::{HEADER_LEN, Header, Job, Sequenced, WireError, put_sequenced, route};
 
     const HEADER: Header = Header {
         route: route::STREAM,
@@ -231,7 +275,15 @@ mod tests {
 
     #[test]
     fn a_sequence_number_stands_only_where_it_fits() {
-        assert_eq!(&sequenced(258, 10)[..], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0]);
+        let job = Job {
+            count: 7_000,
+            size: 10,
+            conns: 1,
+        };
+        let payloads: Vec<_> = Sequenced::new(job).collect();
+        assert_eq!(payloads.len(), 7_000);
+        assert_eq!(payloads[258][..], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0]);
+        assert_eq!(payloads[6_999][..], [0, 0, 0, 0, 0, 0, 0x1b, 0x57, 0, 0]);
         assert_eq!(&sequenced(258, 7)[..], [0; 7]);
         let mut behind = vec![9];
         put_sequenced(&mut behind, 1, 8);

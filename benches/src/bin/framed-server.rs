@@ -14,7 +14,7 @@ use tokio_util::codec::Framed;
 use wireframe_benches::codec::{FixedCodec, Frame};
 use wireframe_benches::limits::raise_open_files;
 use wireframe_benches::server::{ServerOptions, announce_ready};
-use wireframe_benches::wire::{Job, route, sequenced};
+use wireframe_benches::wire::{Job, Sequenced, route};
 
 /// Frames that may wait for a connection before its producers do.
 const PUSH_QUEUE: usize = 1024;
@@ -187,8 +187,7 @@ fn next_streamed(streams: &mut VecDeque<Produced>) -> Option<Frame> {
 struct Produced {
     route: u32,
     correlation: u64,
-    size: u32,
-    sequence: std::ops::Range<u64>,
+    payloads: Sequenced,
 }
 
 impl Produced {
@@ -196,8 +195,7 @@ impl Produced {
         Self {
             route,
             correlation,
-            size: job.size,
-            sequence: 0..job.count,
+            payloads: Sequenced::new(job),
         }
     }
 }
@@ -206,11 +204,10 @@ impl Iterator for Produced {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        let sequence = self.sequence.next()?;
         Some(Frame {
             route: self.route,
             correlation: self.correlation,
-            payload: sequenced(sequence, self.size),
+            payload: self.payloads.next()?,
         })
     }
 }
