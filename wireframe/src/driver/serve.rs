@@ -1,18 +1,15 @@
 //! Serving what the engine reports, and feeding it what handlers answer.
 
-use std::task::Poll;
-
 use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, State, UndeliveredReason};
 
 use super::{
     Driver, EVENTS_PER_TURN, pool,
-    task::{self, Feed, Polled, Task},
+    task::{self, Feed, Polled, Started, Task},
 };
 use crate::{
-    app::{Answer, AnyHandler, Handling, Parts},
+    app::{Answer, Parts},
     error::WireframeError,
     frame::Protocol,
-    sync::Arc,
     transport::Transport,
 };
 
@@ -95,20 +92,30 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     fn serve_request(&mut self, info: RequestInfo, frame: P::Frame) {
-        // No argument of a handler reads a body.
-        self.engine.drop_body(info.id);
-        let app = Arc::clone(&self.app);
-        let Some(handler) = app.handler(info.route) else {
+        let Some(handler) = self.app.handler(info.route) else {
             // Refused only for a command that has ended, which this has not.
             let _ = self.engine.finish_unrouted(info.id, frame);
             return;
         };
-        match self.begin(handler, Some(info), Some(frame)) {
-            Some(handling) => {
-                let index = self.tasks.insert(Task::Handler(info.id, handling));
-                self.poll_task(index);
+        let parts = Parts {
+            surroundings: &self.surroundings,
+            info: Some(info),
+            frame: Some(frame),
+        };
+        let place = self.tasks.reserve();
+        match self
+            .tasks
+            .with_waker(place, |cx| task::start(handler, parts, cx))
+        {
+            Started::AtWork(handling) => {
+                // No argument of a handler reads a body.
+                self.engine.drop_body(info.id);
+                self.tasks.fill(place, Task::Handler(info.id, handling));
             }
-            None => self.finish(info.id, End::Panicked),
+            Started::Done(answer) => {
+                self.tasks.release(place);
+                self.answered(info.id, answer);
+            }
         }
     }
 
@@ -119,52 +126,52 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             caller.pushed(frame);
             return;
         }
-        let app = Arc::clone(&self.app);
-        let Some(handler) = &app.on_push else {
+        let Some(handler) = &self.app.on_push else {
             self.unhandled_pushes += 1;
             task::discard(frame);
             return;
         };
-        match self.begin(&**handler, None, Some(frame)) {
-            Some(handling) => {
+        let parts = Parts {
+            surroundings: &self.surroundings,
+            info: None,
+            frame: Some(frame),
+        };
+        let place = self.tasks.reserve();
+        match self
+            .tasks
+            .with_waker(place, |cx| task::start(&**handler, parts, cx))
+        {
+            Started::AtWork(handling) => {
                 self.pushes_handled += 1;
-                let index = self.tasks.insert(Task::Pushed(handling));
-                self.poll_task(index);
+                self.tasks.fill(place, Task::Pushed(handling));
             }
-            None => self.panicked(),
+            Started::Done(answer) => {
+                self.tasks.release(place);
+                self.handled(answer);
+            }
         }
     }
 
     /// Starts the handler of the connection's beginning.
     pub(super) fn serve_connect(&mut self) {
-        let app = Arc::clone(&self.app);
-        let Some(handler) = &app.on_connect else {
+        let Some(handler) = &self.app.on_connect else {
             return;
         };
-        match self.begin(&**handler, None, None) {
-            Some(handling) => {
-                let index = self.tasks.insert(Task::Connected(handling));
-                self.poll_task(index);
-            }
-            None => self.panicked(),
-        }
-    }
-
-    /// Makes a handler's arguments and calls it; `None` if that panicked.
-    fn begin(
-        &mut self,
-        handler: &dyn AnyHandler<P>,
-        info: Option<RequestInfo>,
-        frame: Option<P::Frame>,
-    ) -> Option<Handling<P>> {
-        let mut parts = Parts {
+        let parts = Parts {
             surroundings: &self.surroundings,
-            info,
-            frame,
+            info: None,
+            frame: None,
         };
-        match task::contain(|| Poll::Ready(handler.call(&mut parts))) {
-            Polled::Ready(handling) => handling,
-            Polled::Pending | Polled::Panicked => None,
+        let place = self.tasks.reserve();
+        match self
+            .tasks
+            .with_waker(place, |cx| task::start(&**handler, parts, cx))
+        {
+            Started::AtWork(handling) => self.tasks.fill(place, Task::Connected(handling)),
+            Started::Done(answer) => {
+                self.tasks.release(place);
+                self.handled(answer);
+            }
         }
     }
 
@@ -200,15 +207,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         });
         match polled {
             None | Some(None) => {}
-            Some(Some((_, _, Polled::Pending))) => {}
-            Some(Some((Some(id), _, polled))) => {
+            Some(Some((_, _, Started::AtWork(())))) => {}
+            Some(Some((Some(id), _, Started::Done(answer)))) => {
                 self.remove(index);
-                self.answered(id, polled);
+                self.answered(id, answer);
             }
-            Some(Some((None, pushed, polled))) => {
+            Some(Some((None, pushed, Started::Done(answer)))) => {
                 self.remove(index);
                 self.pushes_handled -= usize::from(pushed);
-                self.handled(polled);
+                self.handled(answer);
             }
         }
     }
@@ -217,30 +224,23 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         task::discard(self.tasks.remove(index));
     }
 
-    /// A handler whose answer is not sent is done.
-    fn handled(&mut self, polled: Polled<Answer<P>>) {
-        match polled {
-            Polled::Pending => {}
-            Polled::Panicked => self.panicked(),
-            Polled::Ready(Err(WireframeError::Io(error))) => {
+    /// A handler whose answer is not sent is done, or has panicked.
+    fn handled(&mut self, answer: Option<Answer<P>>) {
+        match answer {
+            None => self.engine.handle_panic(self.now),
+            Some(Err(WireframeError::Io(error))) => {
                 tracing::warn!(connection = %self.control.id(), %error, "a handler failed");
             }
-            Polled::Ready(answer) => task::discard(answer),
+            Some(answer) => task::discard(answer),
         }
     }
 
-    /// A handler that serves no request has panicked: only its connection suffers.
-    fn panicked(&mut self) {
-        self.engine.handle_panic(self.now);
-    }
-
-    /// A handler has answered.
-    fn answered(&mut self, id: RequestId, polled: Polled<Answer<P>>) {
-        let response = match polled {
-            Polled::Pending => return,
-            Polled::Panicked => return self.finish(id, End::Panicked),
-            Polled::Ready(Err(error)) => return self.failed(id, error),
-            Polled::Ready(Ok(response)) => response,
+    /// A handler has answered, or has panicked.
+    fn answered(&mut self, id: RequestId, answer: Option<Answer<P>>) {
+        let response = match answer {
+            None => return self.finish(id, End::Panicked),
+            Some(Err(error)) => return self.failed(id, error),
+            Some(Ok(response)) => response,
         };
         match Feed::of(response) {
             Err(Some(frame)) => {
@@ -249,6 +249,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             Err(None) => self.finish(id, End::Complete),
             Ok(feed) => {
+                self.engine.drop_body(id);
                 let listed = true;
                 let index = self.tasks.insert(Task::Feed { id, feed, listed });
                 self.runnable.push_back(index);

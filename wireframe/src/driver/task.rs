@@ -12,7 +12,7 @@ use futures_core::Stream;
 use wireframe_proto::{RequestId, WireframeProtocol};
 
 use crate::{
-    app::{Answer, Handling},
+    app::{Answer, AnyHandler, Handling, Parts},
     error::WireframeError,
     frame::Protocol,
     response::{FrameStream, Response},
@@ -71,12 +71,41 @@ pub(super) fn discard<T>(value: T) {
     });
 }
 
-/// The first poll of a handler, or a later one.
+/// How far a handler has come: `H` is what is left of it. `Done` without an answer
+/// means that it panicked.
+pub(super) enum Started<P: Protocol, H> {
+    AtWork(H),
+    Done(Option<Answer<P>>),
+}
+
+/// Makes a handler's arguments, calls it, and polls it once. Most are done by then.
+#[inline]
+pub(super) fn start<P: Protocol>(
+    handler: &dyn AnyHandler<P>,
+    mut parts: Parts<'_, P>,
+    cx: &mut Context<'_>,
+) -> Started<P, Handling<P>> {
+    let start = AssertUnwindSafe(move || {
+        let mut handling = handler.call(&mut parts)?;
+        Some(match handling.as_mut().poll(cx) {
+            Poll::Pending => Started::AtWork(handling),
+            Poll::Ready(answer) => Started::Done(Some(answer)),
+        })
+    });
+    let started = std::panic::catch_unwind(start).ok().flatten();
+    started.unwrap_or(Started::Done(None))
+}
+
+/// Polls a handler again.
 pub(super) fn poll_handling<P: Protocol>(
     handling: &mut Handling<P>,
     cx: &mut Context<'_>,
-) -> Polled<Answer<P>> {
-    contain(|| handling.as_mut().poll(cx))
+) -> Started<P, ()> {
+    match contain(|| handling.as_mut().poll(cx)) {
+        Polled::Pending => Started::AtWork(()),
+        Polled::Ready(answer) => Started::Done(Some(answer)),
+        Polled::Panicked => Started::Done(None),
+    }
 }
 
 impl<P: Protocol> Feed<P> {
