@@ -405,7 +405,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         let info = self.commands.insert(route, correlation, exclusive);
         let index = info.id.index;
-        if self.commands.held() == 0 && self.commands.may_start(index, self.max_in_flight) {
+        // Those that are held and may start have started before this one was decoded.
+        if self.commands.may_start(index, self.max_in_flight) {
             self.commands.start(index);
             self.stats.requests += 1;
             Event::Request { info, frame }

@@ -9,8 +9,8 @@ use crate::{
     time::{Deadline, DeadlineReason, Instant},
 };
 
-/// A large frame has this long for each started piece of [`PIECE`] bytes, on top of the
-/// time that every frame has.
+/// A large frame has this long for each [`PIECE`] bytes, on top of the time that every
+/// frame has.
 const TIME_PER_PIECE: Duration = Duration::from_secs(1);
 const PIECE: u64 = 256 * 1024;
 
@@ -97,7 +97,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// When the frame that has begun to arrive must be whole, on the reading clock.
     fn frame_deadline(&self) -> Option<Instant> {
         let payload_len = self.unit.as_ref().map_or(0, |unit| unit.payload_len);
-        let pieces = u32::try_from(payload_len.div_ceil(PIECE)).unwrap_or(u32::MAX);
+        let pieces = u32::try_from(payload_len / PIECE).unwrap_or(u32::MAX);
         let extra = TIME_PER_PIECE.saturating_mul(pieces);
         Some(self.frame_since? + self.config.timeouts.frame_completion + extra)
     }

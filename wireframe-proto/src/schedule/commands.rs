@@ -99,6 +99,8 @@ pub(crate) struct Commands<F> {
     /// Running without a correlation id.
     unnamed_running: usize,
     held: VecDeque<Held<F>>,
+    /// Held ones without a correlation id, where those with one need not wait for them.
+    held_unnamed: VecDeque<Held<F>>,
     held_bytes: usize,
     /// Answers with something to send, in the order of their turns. Correlated only.
     ring: VecDeque<u32>,
@@ -139,6 +141,7 @@ impl<F> Commands<F> {
             running: 0,
             unnamed_running: 0,
             held: VecDeque::new(),
+            held_unnamed: VecDeque::new(),
             held_bytes: 0,
             ring: VecDeque::new(),
             exclusive: None,
@@ -157,7 +160,7 @@ impl<F> Commands<F> {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.held_unnamed.len()
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -269,11 +272,8 @@ impl<F> Commands<F> {
         let Some(command) = self.at(index) else {
             return false;
         };
-        let unnamed_turn = self.order == AnswerOrder::InOrder
-            || command.info.correlation.is_some()
-            || self.unnamed_running == 0;
         self.running < max_in_flight
-            && unnamed_turn
+            && (!self.runs_alone(index) || self.unnamed_running == 0)
             && (!command.exclusive || self.live.head() == Some(index))
     }
 
@@ -291,16 +291,22 @@ impl<F> Commands<F> {
     /// Keeps the frame of a held command; `len` is its length on the wire.
     pub(crate) fn hold(&mut self, index: u32, frame: F, len: usize) {
         self.held_bytes += len;
-        self.held.push_back(Held { index, frame, len });
+        let held = Held { index, frame, len };
+        if self.runs_alone(index) {
+            self.held_unnamed.push_back(held);
+        } else {
+            self.held.push_back(held);
+        }
     }
 
-    /// Starts the command that has been held the longest, if it may.
+    /// Starts the command that has been held the longest of those that may start.
     pub(crate) fn start_held(&mut self, max_in_flight: usize) -> Option<(RequestInfo, F)> {
-        let index = self.held.front()?.index;
-        if !self.may_start(index, max_in_flight) {
-            return None;
-        }
-        let held = self.held.pop_front()?;
+        let index = self.next_held(max_in_flight)?;
+        let held = if self.runs_alone(index) {
+            self.held_unnamed.pop_front()?
+        } else {
+            self.held.pop_front()?
+        };
         self.held_bytes -= held.len;
         self.start(index);
         Some((self.at(index)?.info, held.frame))
@@ -308,15 +314,33 @@ impl<F> Commands<F> {
 
     /// Whether [`start_held`](Self::start_held) would start one.
     pub(crate) fn can_start_held(&self, max_in_flight: usize) -> bool {
-        self.held
-            .front()
-            .is_some_and(|held| self.may_start(held.index, max_in_flight))
+        self.next_held(max_in_flight).is_some()
+    }
+
+    fn next_held(&self, max_in_flight: usize) -> Option<u32> {
+        let age = |&index: &u32| {
+            let command = self.at(index);
+            command.map(|c| self.entered.wrapping_sub(c.info.id.generation))
+        };
+        [self.held.front(), self.held_unnamed.front()]
+            .into_iter()
+            .filter_map(|held| Some(held?.index))
+            .filter(|&index| self.may_start(index, max_in_flight))
+            .max_by_key(age)
+    }
+
+    /// Whether the command takes turns with others like it, and only with them.
+    fn runs_alone(&self, index: u32) -> bool {
+        self.order == AnswerOrder::Correlated
+            && self.at(index).is_some_and(|c| c.info.correlation.is_none())
     }
 
     /// Drops all commands that are held.
     pub(crate) fn drop_held(&mut self) -> usize {
-        let dropped = self.held.len();
-        while let Some(held) = self.held.pop_front() {
+        let dropped = self.held();
+        let mut held = core::mem::take(&mut self.held);
+        held.append(&mut self.held_unnamed);
+        for held in held {
             crate::steps::step();
             self.remove(held.index);
         }

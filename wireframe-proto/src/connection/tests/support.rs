@@ -6,8 +6,9 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, Event, Filled, FragmentMeta, FrameBuf, Instant, LengthDelimited, Malformed,
-    Outcome, Peer, PushTiming, Reaction, RequestInfo, Role, Unencodable, View, WireframeProtocol,
+    CorrelationId, DeadlineReason, Event, Filled, FragmentMeta, FrameBuf, Instant, LengthDelimited,
+    Malformed, Outcome, Peer, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
+    WireframeProtocol,
 };
 
 /// What a frame is, as its first byte says.
@@ -421,4 +422,62 @@ where
     pub(super) fn hooks(&mut self) -> Vec<Hook> {
         core::mem::take(self.connection.session_mut())
     }
+}
+
+/// The peer's end, time, and how it all closes.
+impl<P> Link<P>
+where
+    P: WireframeProtocol<Frame = Frame, Error = u8, Session = Vec<Hook>>,
+{
+    /// The peer ends its output.
+    pub(super) fn eof(&mut self) {
+        self.connection.handle_eof(self.now);
+    }
+
+    /// It is that late, and what is due is done.
+    pub(super) fn pass_until(&mut self, millis: u64) {
+        self.now = Instant::from_millis(millis);
+        self.connection.handle_timeout(self.now);
+    }
+
+    /// What is due next, and when, in milliseconds.
+    pub(super) fn due(&self) -> Option<(DeadlineReason, u64)> {
+        let deadline = self.connection.poll_timeout()?;
+        Some((deadline.reason, deadline.at.as_nanos() / 1_000_000))
+    }
+
+    /// Sends everything, half-closes if asked to, and takes all events.
+    pub(super) fn wind_up(&mut self) -> (Vec<Frame>, Vec<Event<Frame>>) {
+        let mut events = self.events();
+        let mut sent = self.sent();
+        events.extend(self.events());
+        if self.connection.wants().half_close {
+            self.connection.handle_half_closed(self.now);
+            events.extend(self.events());
+            sent.extend(self.sent());
+        }
+        (sent, events)
+    }
+}
+
+/// The goodbyes that were asked for, and why.
+pub(super) fn goodbyes(hooks: &[Hook]) -> Vec<CloseReason> {
+    let mut reasons = vec![];
+    for hook in hooks {
+        if let Hook::Goodbye(reason) = hook {
+            reasons.push(reason.clone());
+        }
+    }
+    reasons
+}
+
+/// How commands ended, and which.
+pub(super) fn ends(hooks: &[Hook]) -> Vec<(Outcome, Option<u64>)> {
+    let mut ends = vec![];
+    for hook in hooks {
+        if let Hook::CommandEnd(outcome, id) = hook {
+            ends.push((*outcome, *id));
+        }
+    }
+    ends
 }

@@ -1,0 +1,346 @@
+//! The rest of a command, in frames of its own.
+
+use core::time::Duration;
+
+use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, numbers};
+use crate::{
+    Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Outcome, Priority, Reaction,
+    RequestInfo, WireframeProtocol, config::nonzero,
+};
+
+const DISCARDED: Event<Frame> = Event::Discarded(Discarded::Body);
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.max_body_frames = nonzero(3);
+    config.timeouts.body = Duration::from_millis(30);
+    config
+}
+
+fn body(id: u16) -> Frame {
+    Frame::new(Kind::Body, []).with_id(id)
+}
+
+fn last(id: u16) -> Frame {
+    Frame::new(Kind::LastBody, []).with_id(id)
+}
+
+impl<P> Link<P>
+where
+    P: WireframeProtocol<Frame = Frame, Error = u8, Session = alloc::vec::Vec<Hook>>,
+{
+    fn next_body(&mut self, of: RequestInfo) -> Body<Frame> {
+        self.connection.next_body(of.id, self.now)
+    }
+
+    fn takes_body(&mut self, of: RequestInfo) -> bool {
+        matches!(self.next_body(of), Body::Frame(_))
+    }
+
+    fn respond_with(&mut self, to: RequestInfo, n: u32) {
+        self.connection.respond(to.id, Frame::numbered(n)).unwrap();
+    }
+
+    fn complete(&mut self, of: RequestInfo) {
+        self.connection.finish(of.id, End::Complete).unwrap();
+    }
+}
+
+#[test]
+fn the_last_frame_is_delivered_and_then_the_end() {
+    // rule: REQ-2
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    assert_eq!(link.next_body(command), Body::Pending);
+    link.receive(&[body(1), last(1)]);
+    assert_eq!(link.events(), [Event::Body(command), Event::Body(command)]);
+    assert!(link.takes_body(command));
+    assert!(link.takes_body(command));
+    assert_eq!(link.next_body(command), Body::End);
+    assert_eq!(link.next_body(command), Body::End);
+    link.receive(&[body(1)]);
+    assert_eq!(link.events(), [DISCARDED], "behind the end");
+}
+
+#[test]
+fn a_full_body_stops_decoding_until_a_frame_is_taken() {
+    // rule: REQ-3
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.receive(&[body(1), body(1), body(1), body(1), Frame::request(2)]);
+    assert_eq!(link.events().len(), 3);
+    assert!(!link.connection.wants().read);
+    // Writing goes on.
+    link.connection
+        .push(Priority::Low, Frame::numbered(7))
+        .unwrap();
+    assert_eq!(numbers(&link.sent()), [7]);
+
+    assert!(link.takes_body(command));
+    assert!(link.connection.wants().event);
+    assert_eq!(link.events(), [Event::Body(command)]);
+    assert!(!link.connection.wants().read, "full again");
+    assert!(link.takes_body(command));
+    assert_eq!(link.started().len(), 1);
+    assert!(link.connection.wants().read);
+}
+
+#[test]
+fn a_full_body_that_is_dropped_lets_decoding_go_on() {
+    // rule: REQ-3, REQ-4
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.receive(&[body(1), body(1), body(1), last(1), Frame::request(2)]);
+    link.events();
+    link.connection.drop_body(command.id);
+    assert!(link.connection.wants().event);
+    assert_eq!(link.started().len(), 1);
+    assert_eq!(link.connection.stats().bodies_discarded, 1);
+    assert_eq!(link.next_body(command), Body::Gone);
+}
+
+#[test]
+fn a_body_that_its_last_frame_fills_is_not_full() {
+    // rule: REQ-3
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.receive(&[body(1), body(1), last(1), Frame::request(2)]);
+    assert_eq!(link.started().len(), 1);
+    for _ in 0..3 {
+        assert!(link.takes_body(command));
+    }
+    assert_eq!(link.next_body(command), Body::End);
+}
+
+#[test]
+fn a_body_frame_of_no_live_command_is_discarded_and_counted() {
+    // rule: REQ-4
+    let mut link = Link::new(config(), Correlated::default());
+    link.receive(&[body(9), Frame::new(Kind::Body, [])]);
+    assert_eq!(link.events(), [DISCARDED, DISCARDED]);
+    assert_eq!(link.connection.stats().bodies_discarded, 2);
+}
+
+#[test]
+fn in_order_the_rest_of_an_answer_waits_until_a_dropped_body_was_discarded() {
+    // rule: REQ-4
+    let mut link = Link::new(config(), InOrder::default());
+    let first = link.requests(&[1, 2])[0];
+    link.receive(&[body(1)]);
+    link.events();
+    link.respond_with(first, 1);
+    link.connection.drop_body(first.id);
+    link.respond_with(first, 2);
+    link.complete(first);
+    assert_eq!(numbers(&link.sent()), [1]);
+    link.receive(&[body(1), body(1)]);
+    assert_eq!(link.events(), [DISCARDED, DISCARDED]);
+    assert_eq!(numbers(&link.sent()), []);
+    link.receive(&[last(1)]);
+    assert_eq!(link.started(), [], "the answer has not been sent");
+    assert_eq!(numbers(&link.sent()), [2]);
+    assert_eq!(link.started().len(), 1);
+    assert_eq!(link.connection.stats().bodies_discarded, 3);
+}
+
+#[test]
+fn in_order_a_body_that_its_handler_outlived_is_discarded_before_the_next_begins() {
+    // rule: REQ-4
+    let mut link = Link::new(config(), InOrder::default());
+    let first = link.requests(&[1, 2])[0];
+    assert_eq!(link.next_body(first), Body::Pending);
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(link.started(), []);
+    link.receive(&[Frame::new(Kind::Body, []), Frame::new(Kind::LastBody, [])]);
+    assert_eq!(link.events(), [DISCARDED, DISCARDED]);
+    assert_eq!(numbers(&link.sent()), [1]);
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn in_order_a_body_that_begins_after_its_handler_ended_is_discarded() {
+    // rule: REQ-4
+    let mut config = config();
+    config.limits.high_water = nonzero(1);
+    let mut link = Link::new(config, InOrder::default());
+    let first = link.requests(&[1])[0];
+    link.respond_with(first, 1);
+    link.respond_with(first, 2);
+    link.complete(first);
+    let frames = [body(1), body(1), body(1), body(1), Frame::request(2)];
+    link.receive(&frames);
+    assert_eq!(link.events()[..4], [DISCARDED; 4], "nobody will read it");
+    // What was answered before it began need not wait for it, but its end does.
+    assert_eq!(numbers(&link.sent()), [1, 2]);
+    assert_eq!(link.started(), []);
+    link.receive(&[last(1)]);
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn in_order_an_answer_that_fails_leaves_its_body_to_be_discarded() {
+    // rule: REQ-4, RESP-6
+    let protocol = InOrder {
+        on_error: |_| Reaction::Send(Frame::numbered(9)),
+        ..InOrder::default()
+    };
+    let mut link = Link::new(config(), protocol);
+    let first = link.requests(&[1, 2])[0];
+    assert_eq!(link.next_body(first), Body::Pending);
+    // The handler is still at it when its frame turns out to be unencodable.
+    link.connection
+        .respond(first.id, Frame::new(Kind::Flawed, []))
+        .unwrap();
+    assert_eq!(numbers(&link.sent()), []);
+    link.receive(&[last(1)]);
+    link.events();
+    assert_eq!(numbers(&link.sent()), [9]);
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn correlated_answers_do_not_wait_for_dropped_bodies() {
+    // rule: REQ-4
+    let mut link = Link::new(config(), Correlated::default());
+    let first = link.requests(&[1])[0];
+    link.receive(&[body(1)]);
+    link.events();
+    link.connection.drop_body(first.id);
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(numbers(&link.sent()), [1]);
+    assert_eq!(link.connection.commands_in_flight(), 0);
+    link.receive(&[body(1), last(1)]);
+    assert_eq!(link.events(), [DISCARDED, DISCARDED]);
+}
+
+#[test]
+fn a_handler_that_awaits_a_body_is_told_when_none_comes_in_time() {
+    // rule: LIM-3
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.pass_until(10);
+    assert_eq!(link.due(), None, "nobody awaits one");
+    assert_eq!(link.next_body(command), Body::Pending);
+    link.pass_until(20);
+    assert_eq!(
+        link.next_body(command),
+        Body::Pending,
+        "asking again changes nothing"
+    );
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 40)));
+    link.pass_until(39);
+    assert_eq!(link.events(), []);
+    link.pass_until(40);
+    assert_eq!(link.due(), None);
+    assert_eq!(link.events(), [Event::Body(command)]);
+    assert_eq!(link.next_body(command), Body::TimedOut);
+    assert_eq!(
+        link.next_body(command),
+        Body::Pending,
+        "the connection goes on"
+    );
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 70)));
+    link.connection.stop_awaiting_body(command.id);
+    assert_eq!(link.due(), None);
+}
+
+#[test]
+fn a_frame_that_comes_after_its_time_is_a_frame_and_no_longer_late() {
+    // rule: LIM-3
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.next_body(command);
+    link.pass_until(30);
+    link.receive(&[body(1)]);
+    link.events();
+    assert!(link.takes_body(command));
+    assert_eq!(link.next_body(command), Body::Pending);
+}
+
+#[test]
+fn each_body_frame_restarts_the_body_clock() {
+    // rule: LIM-3
+    let mut link = Link::new(config(), Correlated::default());
+    let commands = link.requests(&[1, 2]);
+    link.next_body(commands[0]);
+    link.pass_until(10);
+    link.next_body(commands[1]);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    link.pass_until(20);
+    link.receive(&[body(1)]);
+    link.events();
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 40)));
+    link.takes_body(commands[0]);
+    link.next_body(commands[0]);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 40)));
+    link.pass_until(40);
+    assert_eq!(link.events(), [Event::Body(commands[1])]);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 50)));
+}
+
+#[test]
+fn the_rest_of_a_discarded_body_must_come_in_time_too() {
+    // rule: LIM-3, REQ-4
+    let mut link = Link::new(config(), InOrder::default());
+    let command = link.requests(&[1])[0];
+    link.receive(&[body(1)]);
+    link.events();
+    link.connection
+        .answer(command.id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    // A handler's future that goes away stops awaiting; the rest is due all the same.
+    link.connection.stop_awaiting_body(command.id);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    link.pass_until(30);
+    assert_eq!(link.events(), [Event::Closing(CloseReason::BodyTimedOut)]);
+    assert_eq!(ends(&link.hooks()), [(Outcome::Disconnected, Some(1))]);
+}
+
+#[test]
+fn bodies_end_with_an_error_when_the_peer_ends() {
+    // rule: RESP-10, SHUT-6
+    let mut link = Link::new(config(), Correlated::default());
+    let commands = link.requests(&[1, 2]);
+    link.next_body(commands[0]);
+    link.receive(&[body(2)]);
+    link.eof();
+    assert_eq!(
+        link.events(),
+        [Event::Body(commands[1]), Event::Body(commands[0])]
+    );
+    assert_eq!(link.next_body(commands[0]), Body::UnexpectedEof);
+    assert!(link.takes_body(commands[1]), "what came is delivered first");
+    assert_eq!(link.next_body(commands[1]), Body::UnexpectedEof);
+    assert_eq!(link.due(), None);
+}
+
+#[test]
+fn in_order_an_answer_does_not_wait_for_a_body_that_cannot_come_any_more() {
+    // rule: REQ-4, SHUT-6
+    for ends_first in [true, false] {
+        let mut link = Link::new(config(), InOrder::default());
+        let command = link.requests(&[1])[0];
+        link.receive(&[body(1)]);
+        link.events();
+        if ends_first {
+            link.eof();
+            link.events();
+        }
+        link.connection.drop_body(command.id);
+        link.respond_with(command, 1);
+        link.complete(command);
+        if !ends_first {
+            assert_eq!(link.sent(), []);
+            link.eof();
+            link.events();
+        }
+        let (sent, events) = link.wind_up();
+        assert_eq!(numbers(&sent), [1]);
+        assert_eq!(events.last(), Some(&Event::Closed(CloseReason::PeerClosed)));
+    }
+}

@@ -1,0 +1,183 @@
+//! Commands that change what later bytes mean.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::support::{Correlated, Frame, InOrder, Kind, Link, OVERHEAD, ends};
+use crate::{
+    Body, CloseReason, Config, DeadlineReason, Discarded, Event, Instant, Outcome, Shutdown,
+    config::nonzero,
+};
+
+fn exclusive(id: u16) -> Frame {
+    Frame::new(Kind::Exclusive, []).with_id(id)
+}
+
+fn body(last: bool, text: &str) -> Frame {
+    Frame::new(if last { Kind::LastBody } else { Kind::Body }, text)
+}
+
+#[test]
+fn an_exclusive_request_starts_when_all_before_have_ended() {
+    // rule: FRAME-4, REQ-1
+    let mut link = Link::new(Config::default(), Correlated::default());
+    link.receive(&[Frame::request(1), Frame::request(2), exclusive(3)]);
+    let before = link.started();
+    assert_eq!(before.len(), 2);
+    link.connection
+        .answer(before[1].id, Frame::numbered(2))
+        .unwrap();
+    assert_eq!(link.started(), []);
+    link.connection
+        .answer(before[0].id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn it_waits_for_their_last_frames_too() {
+    // rule: FRAME-4
+    let mut config = Config::default();
+    config.limits.high_water = nonzero(1);
+    let mut link = Link::new(config, Correlated::default());
+    link.receive(&[Frame::request(1), exclusive(2)]);
+    let first = link.started()[0];
+    for n in [1, 2] {
+        link.connection
+            .respond(first.id, Frame::numbered(n))
+            .unwrap();
+    }
+    link.connection
+        .finish(first.id, crate::End::Complete)
+        .unwrap();
+    assert_eq!(link.started(), [], "an answer waits at the high-water mark");
+    link.sent();
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn nothing_behind_it_is_decoded_until_it_has_ended() {
+    // rule: FRAME-4
+    let mut link = Link::new(Config::default(), Correlated::default());
+    link.receive(&[
+        exclusive(1),
+        Frame::new(Kind::Control, []),
+        Frame::request(2),
+    ]);
+    let first = link.started()[0];
+    assert_eq!(link.connection.stats().frames_received, 1);
+    assert!(!link.connection.wants().event);
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    assert!(link.connection.wants().event);
+    assert_eq!(link.started().len(), 1);
+    assert_eq!(link.connection.stats().frames_received, 3);
+}
+
+#[test]
+fn one_frame_is_decoded_each_time_its_handler_awaits_a_body() {
+    // rule: FRAME-4, REQ-2
+    let mut link = Link::new(Config::default(), InOrder::default());
+    link.receive(&[
+        exclusive(1),
+        body(false, "a"),
+        body(true, "b"),
+        exclusive(2),
+    ]);
+    let first = link.started()[0];
+    for (decoded, text) in [(2, "a"), (3, "b")] {
+        let pending = link.connection.next_body(first.id, link.now);
+        assert_eq!(pending, Body::Pending);
+        assert!(link.connection.wants().event);
+        assert_eq!(link.events(), [Event::Body(first)]);
+        assert_eq!(link.connection.stats().frames_received, decoded);
+        let Body::Frame(frame) = link.connection.next_body(first.id, link.now) else {
+            panic!("no frame");
+        };
+        assert_eq!(frame.body, text);
+    }
+    assert_eq!(link.connection.next_body(first.id, link.now), Body::End);
+    assert_eq!(link.events(), [], "the body has ended, its command has not");
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn bytes_behind_it_are_read_up_to_one_read_buffer_so_that_the_end_is_seen() {
+    // rule: FRAME-4
+    let mut config = Config::default();
+    config.limits.read_buffer = nonzero(4 * OVERHEAD);
+    let mut link = Link::new(config, InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let first = link.started()[0];
+    for _ in 0..4 {
+        assert!(link.connection.wants().read);
+        link.receive(&[Frame::new(Kind::Control, [])]);
+        assert_eq!(link.events(), []);
+    }
+    assert!(!link.connection.wants().read);
+    link.eof();
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    let (_, events) = link.wind_up();
+    assert_eq!(events[..4], [const { Event::Control }; 4], "none is lost");
+    assert_eq!(events.last(), Some(&Event::Closed(CloseReason::PeerClosed)));
+}
+
+#[test]
+fn a_frame_cut_short_behind_it_is_timed_from_when_it_may_be_decoded() {
+    // rule: FRAME-4, LIM-3
+    let mut config = Config::default();
+    config.timeouts.frame_completion = Duration::from_millis(30);
+    let mut link = Link::new(config, InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let first = link.started()[0];
+    link.receive_bytes(&Frame::request(2).wire()[..6]);
+    link.events();
+    assert_eq!(link.due(), None);
+    link.pass_until(100);
+    link.connection
+        .answer(first.id, Frame::numbered(1))
+        .unwrap();
+    link.sent();
+    link.events();
+    assert_eq!(link.due(), Some((DeadlineReason::FrameCompletion, 130)));
+}
+
+#[test]
+fn a_drain_drops_what_stands_behind_an_exclusive_request_that_it_drops() {
+    // rule: SHUT-2, FRAME-4
+    for held in [true, false] {
+        let mut link = Link::new(Config::default(), InOrder::default());
+        let deadline = Instant::from_millis(5_000);
+        let first = link.requests(&[1])[0];
+        // In the phase that the exclusive one would have brought these are no garbage.
+        let mut bytes = exclusive(2).wire();
+        bytes.extend([0xff; 40]);
+        if held {
+            link.receive_bytes(&bytes);
+            link.events();
+        }
+        link.connection
+            .shutdown(link.now, Shutdown::Drain { deadline });
+        if !held {
+            link.receive_bytes(&bytes);
+            assert_eq!(link.events(), [Event::Discarded(Discarded::Request)]);
+        }
+        assert_eq!(link.connection.stats().requests_dropped, 1);
+        link.receive_bytes(&[0xff; 40]);
+        assert_eq!(link.events(), []);
+        link.connection
+            .answer(first.id, Frame::numbered(1))
+            .unwrap();
+        let (sent, events) = link.wind_up();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(events, [Event::Closing(CloseReason::Drained)]);
+        let outcomes: Vec<_> = ends(&link.hooks()).iter().map(|end| end.0).collect();
+        assert_eq!(outcomes, [Outcome::Done]);
+    }
+}

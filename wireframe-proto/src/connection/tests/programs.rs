@@ -1,0 +1,146 @@
+//! Random programs of calls, and a configuration that they soon bring to its limits.
+
+use alloc::{vec, vec::Vec};
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::support::{Frame, Kind};
+use crate::{Config, End, HalfClose, Priority, PushBound, PushCapacity, config::nonzero};
+
+/// One call, or one thing that the outer world does.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    /// The peer writes a frame; it comes when it is delivered.
+    Write(Frame),
+    WriteGarbage(Vec<u8>),
+    Deliver(usize),
+    Eof,
+    TransportFailed,
+    HalfClosed,
+    Advance(u64),
+    GoBack(u64),
+    Timeout,
+    Poll,
+    Fill,
+    Take(usize),
+    Push(Priority, Frame),
+    Accept(Priority, Vec<Frame>),
+    EndPushes,
+    Call(Option<u64>, Frame),
+    Forget(usize),
+    Respond(usize, Frame),
+    Answer(usize, Frame),
+    Finish(usize, End<u8>),
+    Unrouted(usize, Frame),
+    NextBody(usize),
+    StopAwaiting(usize),
+    DropBody(usize),
+    Drain(u64),
+    Abort,
+    SwapBuffers,
+    Shrink,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        6 => Just(Kind::Request),
+        2 => Just(Kind::Exclusive),
+        4 => Just(Kind::Body),
+        2 => Just(Kind::LastBody),
+        3 => Just(Kind::Control),
+        1 => Just(Kind::Reply),
+        2 => Just(Kind::LastReply),
+        1 => Just(Kind::Push),
+        1 => Just(Kind::Flawed),
+    ]
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let body = prop_oneof![9 => 0usize..6, 1 => 6usize..80];
+    (kind(), 0u8..12, proptest::option::of(1u16..5), body).prop_map(|(kind, route, id, len)| {
+        Frame::new(kind, vec![route; len])
+            .with_route(route)
+            .with_id(id)
+    })
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop_oneof![Just(Priority::High), Just(Priority::Low)]
+}
+
+fn end() -> impl Strategy<Value = End<u8>> {
+    prop_oneof![
+        24 => Just(End::Complete),
+        12 => Just(End::StreamComplete),
+        12 => (0u8..12).prop_map(End::Failed),
+        8 => Just(End::Cancelled),
+        1 => Just(End::Fatal("io".into())),
+        1 => Just(End::Panicked),
+    ]
+}
+
+pub(super) fn op() -> impl Strategy<Value = Op> {
+    let which = 0usize..8;
+    prop_oneof![
+        48 => frame().prop_map(Op::Write),
+        1 => proptest::collection::vec(any::<u8>(), 0..9).prop_map(Op::WriteGarbage),
+        40 => (1usize..60).prop_map(Op::Deliver),
+        1 => Just(Op::Eof),
+        1 => Just(Op::TransportFailed),
+        1 => Just(Op::HalfClosed),
+        6 => (0u64..12).prop_map(Op::Advance),
+        2 => (0u64..12).prop_map(Op::GoBack),
+        6 => Just(Op::Timeout),
+        100 => Just(Op::Poll),
+        40 => Just(Op::Fill),
+        40 => (0usize..40).prop_map(Op::Take),
+        16 => (priority(), frame()).prop_map(|(p, f)| Op::Push(p, f)),
+        6 => (priority(), proptest::collection::vec(frame(), 0..3))
+            .prop_map(|(p, f)| Op::Accept(p, f)),
+        1 => Just(Op::EndPushes),
+        8 => (proptest::option::of(1u64..5), frame()).prop_map(|(id, f)| Op::Call(id, f)),
+        4 => which.clone().prop_map(Op::Forget),
+        24 => (which.clone(), frame()).prop_map(|(n, f)| Op::Respond(n, f)),
+        16 => (which.clone(), frame()).prop_map(|(n, f)| Op::Answer(n, f)),
+        16 => (which.clone(), end()).prop_map(|(n, e)| Op::Finish(n, e)),
+        4 => (which.clone(), frame()).prop_map(|(n, f)| Op::Unrouted(n, f)),
+        24 => which.clone().prop_map(Op::NextBody),
+        4 => which.clone().prop_map(Op::StopAwaiting),
+        8 => which.prop_map(Op::DropBody),
+        1 => (0u64..40).prop_map(Op::Drain),
+        1 => Just(Op::Abort),
+        4 => Just(Op::SwapBuffers),
+        4 => Just(Op::Shrink),
+    ]
+}
+
+/// Everything as small as it gets.
+pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
+    let mut config = Config::default();
+    let limits = &mut config.limits;
+    limits.max_frame_len = nonzero(60);
+    limits.max_in_flight = (tiny != 3).then(|| nonzero(tiny));
+    limits.max_held_back = nonzero(2);
+    limits.max_body_frames = nonzero(tiny);
+    limits.response_slot = nonzero(tiny);
+    limits.max_control = nonzero(2);
+    limits.high_water = nonzero(30);
+    limits.read_buffer = nonzero(16 * tiny);
+    config.timeouts.idle = Some(Duration::from_millis(50));
+    config.timeouts.write_stall = Duration::from_millis(30);
+    config.timeouts.body = Duration::from_millis(20);
+    config.timeouts.frame_completion = Duration::from_millis(25);
+    config.timeouts.close = Duration::from_millis(10);
+    if ends {
+        config.half_close = HalfClose::Ends;
+    }
+    config.push_bound = match caller {
+        true => PushBound::Caller,
+        false => PushBound::Engine(PushCapacity {
+            frames: nonzero(3),
+            bytes: nonzero(100),
+        }),
+    };
+    config
+}
