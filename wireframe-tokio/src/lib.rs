@@ -17,6 +17,8 @@
 //! ```
 
 mod client;
+#[cfg(doctest)]
+mod readme;
 mod runtime;
 mod server;
 mod transport;
