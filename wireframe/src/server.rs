@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -84,11 +85,27 @@ fn start<P: Protocol, T: Transport + 'static>(
 ) {
     let driver = Driver::server(app, transport, address, environment);
     let entry = handle.enter(driver.push_handle().connection());
-    environment.tasks.spawn(async move {
-        let _entry = entry;
-        let reason = driver.await;
-        tracing::debug!(%reason, "connection ended");
+    environment.tasks.spawn(Served {
+        driver,
+        _entry: entry,
     });
+}
+
+/// A connection of a server. Written by hand because an async block would keep room for
+/// the driver twice.
+struct Served<P: Protocol, T: Transport> {
+    driver: Driver<P, T>,
+    _entry: Entry,
+}
+
+impl<P: Protocol, T: Transport> Future for Served<P, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx).map(|reason| {
+            tracing::debug!(%reason, "connection ended");
+        })
+    }
 }
 
 /// Whether accepting failed because of the connection that was being accepted, so that

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use pin_project_lite::pin_project;
+
 use crate::{
     rt::Spawn,
     sync::{Arc, Mutex, lock},
@@ -36,12 +38,11 @@ impl Tasks {
     /// Starts a task. It runs to its end, whatever becomes of the connection.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         lock(&self.running).count += 1;
-        let tracked = Tracked {
-            running: Arc::clone(&self.running),
-        };
-        self.spawner.spawn(Box::pin(async move {
-            let _tracked = tracked;
-            task.await;
+        self.spawner.spawn(Box::pin(Task {
+            task,
+            tracked: Tracked {
+                running: Arc::clone(&self.running),
+            },
         }));
     }
 
@@ -67,6 +68,25 @@ impl Tasks {
             running: &self.running,
         }
         .await;
+    }
+}
+
+pin_project! {
+    /// A tracked task. Written by hand because an async block would keep room for the
+    /// task twice, and a connection is a large one.
+    struct Task<T> {
+        #[pin]
+        task: T,
+        // Dropped last.
+        tracked: Tracked,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Task<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().task.poll(cx)
     }
 }
 

@@ -12,7 +12,7 @@ mod timers;
 pub use lifecycle::Shutdown;
 pub use outbound::Filled;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::fmt;
 
 use bytes::BytesMut;
@@ -58,7 +58,7 @@ pub struct Connection<P: WireframeProtocol> {
     framing: P::Framing,
     session: P::Session,
     peer: Peer,
-    config: Config,
+    config: Arc<Config>,
     max_in_flight: usize,
 
     // Inbound.
@@ -193,7 +193,10 @@ pub struct Wants {
 impl<P: WireframeProtocol> Connection<P> {
     /// A new connection. The protocol's setup runs at the first
     /// [`poll_event`](Self::poll_event).
-    pub fn new(config: Config, protocol: P, peer: Peer, now: Instant) -> Self {
+    ///
+    /// Connections that share an `Arc<Config>` share its memory.
+    pub fn new(config: impl Into<Arc<Config>>, protocol: P, peer: Peer, now: Instant) -> Self {
+        let config = config.into();
         let default_in_flight = match P::ANSWERS {
             AnswerOrder::InOrder => 1,
             AnswerOrder::Correlated => 64,

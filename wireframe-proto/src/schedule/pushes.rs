@@ -1,6 +1,6 @@
 //! The two push queues and the account of their slots.
 
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque};
 
 use crate::{
     config::{PushBound, PushCapacity},
@@ -60,9 +60,8 @@ impl Released {
 
 /// What one priority's slots are in use for. A slot is taken at acceptance and given
 /// back when the transport has the frame's last byte, or the frame was dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Account {
-    capacity: Option<PushCapacity>,
     frames: usize,
     bytes: usize,
     /// Encoded frames: where each ends in the output, and its charge.
@@ -72,21 +71,7 @@ struct Account {
 }
 
 impl Account {
-    fn new(capacity: Option<PushCapacity>) -> Self {
-        Self {
-            capacity,
-            frames: 0,
-            bytes: 0,
-            encoded: VecDeque::new(),
-            released: Released::default(),
-            stats: PushStats::default(),
-        }
-    }
-
-    fn has_room(&self, charge: usize) -> bool {
-        let Some(capacity) = self.capacity else {
-            return true;
-        };
+    fn has_room(&self, capacity: PushCapacity, charge: usize) -> bool {
         // A frame larger than the byte bound goes alone.
         self.frames == 0
             || (self.frames < capacity.frames.get()
@@ -103,15 +88,36 @@ impl Account {
 /// The accounts of both priorities.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    capacity: Option<PushCapacity>,
+    /// Boxed on first use: many connections are never pushed to.
+    accounts: Option<Box<Accounts>>,
+}
+
+#[derive(Debug, Default)]
+struct Accounts {
     high: Account,
     low: Account,
 }
 
-impl Ledger {
-    fn account(&mut self, priority: Priority) -> &mut Account {
+impl Accounts {
+    fn of(&mut self, priority: Priority) -> &mut Account {
         match priority {
             Priority::High => &mut self.high,
             Priority::Low => &mut self.low,
+        }
+    }
+}
+
+impl Ledger {
+    fn account(&mut self, priority: Priority) -> &mut Account {
+        let accounts = self.accounts.get_or_insert_with(Box::default);
+        accounts.of(priority)
+    }
+
+    fn has_room(&mut self, priority: Priority, charge: usize) -> bool {
+        match (self.capacity, &mut self.accounts) {
+            (Some(capacity), Some(accounts)) => accounts.of(priority).has_room(capacity, charge),
+            _ => true,
         }
     }
 
@@ -153,7 +159,10 @@ impl Ledger {
 
     /// The transport has taken the first `sent_total` bytes of the output.
     pub(crate) fn settle(&mut self, sent_total: u64) {
-        for account in [&mut self.high, &mut self.low] {
+        let Some(accounts) = &mut self.accounts else {
+            return;
+        };
+        for account in [&mut accounts.high, &mut accounts.low] {
             while let Some(&(end, charge)) = account.encoded.front() {
                 crate::steps::step();
                 if end > sent_total {
@@ -169,6 +178,9 @@ impl Ledger {
 
     /// The output that was encoded will not be sent.
     pub(crate) fn abandon_encoded(&mut self) {
+        if self.accounts.is_none() {
+            return;
+        }
         for priority in Priority::ALL {
             while let Some((_, charge)) = self.account(priority).encoded.pop_front() {
                 crate::steps::step();
@@ -198,8 +210,8 @@ impl<F> Pushes<F> {
             high: VecDeque::new(),
             low: VecDeque::new(),
             ledger: Ledger {
-                high: Account::new(capacity),
-                low: Account::new(capacity),
+                capacity,
+                accounts: None,
             },
             open: true,
         }
@@ -214,7 +226,7 @@ impl<F> Pushes<F> {
 
     /// Whether a frame with this charge finds a slot.
     pub(crate) fn has_room(&mut self, priority: Priority, charge: usize) -> bool {
-        self.ledger.account(priority).has_room(charge)
+        self.ledger.has_room(priority, charge)
     }
 
     /// Takes a slot and the frame.
@@ -228,6 +240,9 @@ impl<F> Pushes<F> {
 
     /// Takes all of `batch`, in order.
     pub(crate) fn accept_all(&mut self, priority: Priority, batch: &mut VecDeque<Accepted<F>>) {
+        if batch.is_empty() {
+            return;
+        }
         let account = self.ledger.account(priority);
         account.frames += batch.len();
         account.bytes = batch
@@ -270,7 +285,10 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
-        core::mem::take(&mut self.ledger.account(priority).released)
+        match &mut self.ledger.accounts {
+            Some(accounts) => core::mem::take(&mut accounts.of(priority).released),
+            None => Released::default(),
+        }
     }
 
     /// Frees the queues' memory, if they are empty.
@@ -280,7 +298,10 @@ impl<F> Pushes<F> {
                 *queue = VecDeque::new();
             }
         }
-        for account in [&mut self.ledger.high, &mut self.ledger.low] {
+        let Some(accounts) = &mut self.ledger.accounts else {
+            return;
+        };
+        for account in [&mut accounts.high, &mut accounts.low] {
             if account.encoded.is_empty() {
                 account.encoded = VecDeque::new();
             }
@@ -288,9 +309,12 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn stats(&self, priority: Priority) -> PushStats {
+        let Some(accounts) = &self.ledger.accounts else {
+            return PushStats::default();
+        };
         let account = match priority {
-            Priority::High => &self.ledger.high,
-            Priority::Low => &self.ledger.low,
+            Priority::High => &accounts.high,
+            Priority::Low => &accounts.low,
         };
         PushStats {
             queued: account.frames as u64,

@@ -163,7 +163,7 @@ impl<P: Protocol> WireframeApp<P> {
                 on_connect: self.on_connect,
                 on_push: self.on_push,
                 states: Arc::new(self.states),
-                config,
+                config: Arc::new(config),
                 pushes: self.pushes,
                 encoded_len: Arc::new(move |frame| {
                     wireframe_proto::Codec::encoded_len(&codec, frame)
@@ -231,7 +231,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) on_connect: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) states: Arc<StateMap>,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) pushes: PushLimits,
     pub(crate) encoded_len: EncodedLen<P::Frame>,
 }

@@ -139,7 +139,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         );
         let now = environment.clock.now();
         Self {
-            engine: Connection::new(app.config.clone(), hosted, peer, now),
+            engine: Connection::new(Arc::clone(&app.config), hosted, peer, now),
             transport,
             surroundings: Surroundings {
                 session,

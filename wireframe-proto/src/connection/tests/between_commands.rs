@@ -66,7 +66,9 @@ fn pushes_wait_while_a_command_is_held_back() {
 fn an_answer_that_waits_to_be_sent_is_still_in_flight() {
     // rule: SEL-9
     let mut link = link(8);
-    link.connection.config.limits.high_water = nonzero(1);
+    alloc::sync::Arc::make_mut(&mut link.connection.config)
+        .limits
+        .high_water = nonzero(1);
     let command = link.requests(&[1])[0];
     for n in [10, 11] {
         link.connection

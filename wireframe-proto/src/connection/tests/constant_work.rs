@@ -78,7 +78,9 @@ fn an_answer_that_cannot_be_encoded_costs_the_same_with_a_thousand_waiting() {
                 .respond(other.id, Frame::numbered(1))
                 .unwrap();
         }
-        link.connection.config.limits.high_water = nonzero(1);
+        alloc::sync::Arc::make_mut(&mut link.connection.config)
+            .limits
+            .high_water = nonzero(1);
         counting::of(|| {
             let _ = link.fill();
         })

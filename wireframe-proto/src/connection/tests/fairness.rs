@@ -124,7 +124,9 @@ fn a_low_goes_once_highs_went_back_to_back_for_the_time_slice() {
         time_slice: Some(Duration::from_millis(10)),
         ..FairnessConfig::strict()
     });
-    link.connection.config.limits.high_water = crate::config::nonzero(1);
+    alloc::sync::Arc::make_mut(&mut link.connection.config)
+        .limits
+        .high_water = crate::config::nonzero(1);
     link.high(1..=5);
     link.low([101, 102]);
     let mut order = Vec::new();
@@ -159,7 +161,9 @@ fn highs_that_ran_dry_at_the_high_water_mark_have_run_dry() {
         time_slice: Some(Duration::from_millis(10)),
         ..FairnessConfig::strict()
     });
-    link.connection.config.limits.high_water = crate::config::nonzero(1);
+    alloc::sync::Arc::make_mut(&mut link.connection.config)
+        .limits
+        .high_water = crate::config::nonzero(1);
     link.high([1]);
     let _ = link.fill();
     link.now = Instant::from_millis(50);

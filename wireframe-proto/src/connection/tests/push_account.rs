@@ -122,7 +122,9 @@ fn a_refused_frame_comes_back_as_it_was() {
 fn what_is_queued_or_half_sent_when_the_connection_ends_is_accounted_for() {
     // rule: PUSH-9
     let mut link = Link::new(capacity(10, 1_000), InOrder::default());
-    link.connection.config.limits.high_water = nonzero(2 * (OVERHEAD + 4));
+    alloc::sync::Arc::make_mut(&mut link.connection.config)
+        .limits
+        .high_water = nonzero(2 * (OVERHEAD + 4));
     for n in 0..5 {
         link.push(Frame::numbered(n)).unwrap();
     }
