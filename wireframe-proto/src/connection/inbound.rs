@@ -319,15 +319,17 @@ impl<P: WireframeProtocol> Connection<P> {
         let header = self.framing.decode_header(front);
         self.in_user_code = false;
         let Some((meta, header_len)) = header.map_err(CloseReason::Malformed)? else {
-            let at_least = self.receive.len().min(MAX_HEADER_LEN + 1);
-            limit("max_header_len", MAX_HEADER_LEN, at_least as u64)?;
-            return Ok(None);
+            if front.len() < MAX_HEADER_LEN {
+                return Ok(None);
+            }
+            let at_least = MAX_HEADER_LEN as u64 + 1;
+            return Err(limit_exceeded("max_header_len", MAX_HEADER_LEN, at_least));
         };
-        limit(
-            "max_frame_len",
-            self.config.limits.max_frame_len.get(),
-            meta.payload_len,
-        )?;
+        let max_frame_len = self.config.limits.max_frame_len.get();
+        if meta.payload_len > max_frame_len as u64 {
+            let got = meta.payload_len;
+            return Err(limit_exceeded("max_frame_len", max_frame_len, got));
+        }
         if header_len > self.receive.len() {
             let what = "the framing consumed more than there was";
             return Err(CloseReason::Malformed(Malformed::new(what)));
@@ -482,15 +484,7 @@ pub(super) fn to_usize(len: u64) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
-/// Refuses what crosses a limit.
-fn limit(name: &'static str, value: usize, got: u64) -> Result<(), CloseReason> {
+fn limit_exceeded(limit: &'static str, value: usize, got: u64) -> CloseReason {
     let value = value as u64;
-    if got <= value {
-        return Ok(());
-    }
-    Err(CloseReason::Limit(LimitExceeded {
-        limit: name,
-        value,
-        got,
-    }))
+    CloseReason::Limit(LimitExceeded { limit, value, got })
 }
