@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wireframe::{Envelope, Priority, PushError, TryPushError, WireframeApp};
+use wireframe::{Envelope, Priority, PushError, PushHandle, Response, TryPushError, WireframeApp};
 use wireframe_tests::{
     Gauge, Raw, ended, handing_out, narrow, on_each_runtime, on_many_threads, single, soon, start,
 };
@@ -98,6 +98,67 @@ fn what_was_pushed_before_the_driver_runs_leaves_high_before_low() {
         }
         drop(lone.peer);
         ended(driver).await;
+    });
+}
+
+#[test]
+fn what_a_handler_pushes_leaves_before_its_answer() {
+    // rule: SEL-1
+    on_each_runtime(|| async {
+        async fn push_then_answer(push: PushHandle) -> &'static str {
+            for n in 0..10 {
+                push.push_low_priority(numbered(n)).await.expect("room");
+            }
+            "answer"
+        }
+        let server = start(WireframeApp::new().route(1, push_then_answer)).await;
+        let mut peer = Raw::connect(server.address).await;
+        for _ in 0..10 {
+            peer.send_envelope(&Envelope::new(1, "")).await;
+            for n in 0..10 {
+                let frame = peer.next_envelope().await.expect("all of them");
+                assert_eq!((frame.id, number(&frame)), (NOTICE, n));
+            }
+            let answer = peer.next_envelope().await.expect("an answer");
+            assert_eq!(answer.payload, "answer");
+        }
+        drop(peer);
+        server.end().await;
+    });
+}
+
+#[test]
+fn what_a_stream_pushes_leaves_before_what_it_yields_next() {
+    // rule: SEL-1
+    on_each_runtime(|| async {
+        const FRAMES: u32 = 100;
+        async fn push_and_yield(push: PushHandle) -> Response {
+            Response::frames(async_stream::stream! {
+                for n in 0..FRAMES {
+                    push.push_low_priority(numbered(n)).await.expect("the peer is there");
+                    yield Envelope::new(1, n.to_be_bytes().to_vec());
+                }
+            })
+        }
+        let server = start(WireframeApp::new().route(1, push_and_yield)).await;
+        let mut peer = Raw::connect(server.address).await;
+        peer.send_envelope(&Envelope::new(1, "")).await;
+        let (mut pushed, mut yielded) = (0, 0);
+        while yielded < FRAMES {
+            let frame = peer.next_envelope().await.expect("all of them");
+            let next = match frame.id {
+                NOTICE => &mut pushed,
+                _ => &mut yielded,
+            };
+            assert_eq!(number(&frame), *next);
+            *next += 1;
+            assert!(
+                yielded <= pushed,
+                "frame {yielded} went before the push that preceded it"
+            );
+        }
+        drop(peer);
+        server.end().await;
     });
 }
 

@@ -237,6 +237,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// A handler has answered, or has panicked.
     fn answered(&mut self, id: RequestId, answer: Option<Answer<P>>) {
+        // What it pushed goes before what it answered after that.
+        self.take_pushes();
         let response = match answer {
             None => return self.finish(id, End::Panicked),
             Some(Err(error)) => return self.failed(id, error),
@@ -334,6 +336,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Some((_, Err(fed))) => return fed,
             Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
         };
+        // As in `answered`.
+        self.take_pushes();
         match polled {
             Polled::Pending => return Fed::Pending,
             Polled::Ready(Some(Ok(frame))) => {
