@@ -6,13 +6,15 @@
 
 use std::{
     error::Error,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use wireframe::{
-    Clock, Envelope, Inbound, Priority, PushHandle, PushPolicy, State, Tasks, WireframeApp,
+    Clock, Envelope, Inbound, Priority, PushCapacity, PushHandle, PushLimits, PushPolicy, State,
+    Tasks, WireframeApp,
 };
 use wireframe_tokio::{Server, connect, connect_with};
 
@@ -90,8 +92,18 @@ fn app() -> WireframeApp {
         .route(SAY, say)
         .route(SUBSCRIBE, subscribe)
         .state(Room::default())
+        .push_limits(limits())
 }
 // ANCHOR_END: app
+
+// ANCHOR: limits
+/// Of either priority at most 64 frames, of 64 KiB together, are outstanding.
+fn limits() -> PushLimits {
+    const MOST: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+    const BYTES: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+    PushLimits::both(PushCapacity::new().with_frames(MOST).with_bytes(BYTES))
+}
+// ANCHOR_END: limits
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
