@@ -42,3 +42,15 @@ pub struct PushStats {
     /// Frames that wait: queued, or encoded and not yet taken by the transport.
     pub queued: u64,
 }
+
+/// The counters that a connection keeps itself; those of pushes are kept with the queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) frames_received: u64,
+    pub(crate) frames_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) requests: u64,
+    pub(crate) requests_dropped: u64,
+    pub(crate) bodies_discarded: u64,
+    pub(crate) replies_discarded: u64,
+}

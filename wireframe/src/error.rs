@@ -4,6 +4,8 @@ use std::{any, fmt, io};
 
 use thiserror::Error;
 
+use crate::push::PushError;
+
 /// Marks the protocol's own error type, the one that
 /// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error) answers.
 ///
@@ -29,6 +31,13 @@ pub enum WireframeError<E> {
 impl<E: ProtocolError> From<E> for WireframeError<E> {
     fn from(error: E) -> Self {
         Self::Protocol(error)
+    }
+}
+
+/// A handler whose push is refused because its connection has ended has nobody to answer.
+impl<E, F> From<PushError<F>> for WireframeError<E> {
+    fn from(error: PushError<F>) -> Self {
+        Self::Io(error.into())
     }
 }
 

@@ -166,7 +166,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     fn discard_body_frame(&mut self) -> Event<P::Frame> {
-        self.stats.bodies_discarded += 1;
+        self.counters.bodies_discarded += 1;
         Event::Discarded(Discarded::Body)
     }
 

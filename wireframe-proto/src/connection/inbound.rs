@@ -92,7 +92,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if fresh == 0 {
             return;
         }
-        self.stats.bytes_received += fresh as u64;
+        self.counters.bytes_received += fresh as u64;
         self.last_activity = self.now;
         self.starved_at = None;
         if self.in_user_code || !self.is_open() || self.ignores_input {
@@ -135,7 +135,7 @@ impl<P: WireframeProtocol> Connection<P> {
             return self.next_closing_event();
         }
         if let Some((info, frame)) = self.start_held() {
-            self.stats.requests += 1;
+            self.counters.requests += 1;
             return Some(Event::Request { info, frame });
         }
         if let Some(event) = self.decode_next() {
@@ -260,7 +260,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let len = payload.len();
         match self.decode_frame(&meta, payload) {
             Ok(frame) => {
-                self.stats.frames_received += 1;
+                self.counters.frames_received += 1;
                 Some(self.route_inbound(frame, len))
             }
             Err(error) => self.refuse_input(CloseReason::Malformed(error)),
@@ -382,7 +382,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Role::Reply { to, last } => match self.calls.reply(to, last) {
                 Some(call) => Event::Reply { call, frame, last },
                 None => {
-                    self.stats.replies_discarded += 1;
+                    self.counters.replies_discarded += 1;
                     Event::Discarded(Discarded::Reply)
                 }
             },
@@ -399,7 +399,7 @@ impl<P: WireframeProtocol> Connection<P> {
         exclusive: bool,
     ) -> Event<P::Frame> {
         if matches!(self.phase, Phase::Draining) {
-            self.stats.requests_dropped += 1;
+            self.counters.requests_dropped += 1;
             if exclusive {
                 self.ignore_input();
             }
@@ -410,7 +410,7 @@ impl<P: WireframeProtocol> Connection<P> {
         // Those that are held and may start have started before this one was decoded.
         if self.commands.may_start(index, self.max_in_flight) {
             self.commands.start(index);
-            self.stats.requests += 1;
+            self.counters.requests += 1;
             Event::Request { info, frame }
         } else {
             self.commands.hold(index, frame, len);

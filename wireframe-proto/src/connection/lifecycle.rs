@@ -57,7 +57,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.commands.holds_exclusive() {
             self.ignore_input();
         }
-        self.stats.requests_dropped += self.commands.drop_held() as u64;
+        self.counters.requests_dropped += self.commands.drop_held() as u64;
         if let Some(notice) = self.hook(None, P::drain_notice) {
             self.control.push_back(notice);
         }

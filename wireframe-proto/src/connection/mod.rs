@@ -26,7 +26,7 @@ use crate::{
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
-    stats::Stats,
+    stats::{Counters, Stats},
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
 };
@@ -114,7 +114,7 @@ pub struct Connection<P: WireframeProtocol> {
     /// The end of a drain or close.
     close_at: Option<Instant>,
 
-    stats: Stats,
+    counters: Counters,
 }
 
 /// How far the connection's life has come.
@@ -238,7 +238,7 @@ impl<P: WireframeProtocol> Connection<P> {
             last_progress: now,
             last_activity: now,
             close_at: None,
-            stats: Stats::default(),
+            counters: Counters::default(),
             protocol,
             config,
         }
@@ -299,11 +299,18 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Counters since the connection began.
     pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
         Stats {
             bytes_sent: self.transmit.sent_total(),
             high: self.pushes.stats(crate::Priority::High),
             low: self.pushes.stats(crate::Priority::Low),
-            ..self.stats
+            frames_received: counters.frames_received,
+            frames_sent: counters.frames_sent,
+            bytes_received: counters.bytes_received,
+            requests: counters.requests,
+            requests_dropped: counters.requests_dropped,
+            bodies_discarded: counters.bodies_discarded,
+            replies_discarded: counters.replies_discarded,
         }
     }
 

@@ -547,7 +547,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let encoded = self.encode_unit(frame);
         self.in_user_code = false;
         match encoded {
-            Ok(()) => self.stats.frames_sent += 1,
+            Ok(()) => self.counters.frames_sent += 1,
             Err(_) => self.transmit.rewind(mark),
         }
         encoded

@@ -111,7 +111,7 @@ pub(crate) struct Commands<F> {
     /// Bodies that are full.
     full_bodies: usize,
     /// Commands by correlation id; made when the first body frame names one.
-    by_id: Option<HashMap<CorrelationId, u32>>,
+    by_id: Option<Box<HashMap<CorrelationId, u32>>>,
 }
 
 struct Live<'a, F>(&'a mut [Command<F>]);
@@ -364,7 +364,7 @@ impl<F> Commands<F> {
                 }
                 next = command.live.next();
             }
-            self.by_id = Some(by_id);
+            self.by_id = Some(Box::new(by_id));
         }
         self.by_id.as_ref()?.get(&id).copied()
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Driver, pool};
-use crate::{frame::Protocol, push::Batch, transport::Transport};
+use crate::{frame::Protocol, transport::Transport};
 
 /// Chunks offered to one write.
 const CHUNKS: usize = 32;
@@ -164,7 +164,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if self.engine.commands_in_flight() == 0 {
             self.engine.shrink();
             self.tasks.shrink();
-            self.batch = Batch::default();
+            self.batch = None;
         }
     }
 }

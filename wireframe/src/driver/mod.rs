@@ -83,7 +83,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// How the connection ended.
     ended: Option<CloseReason>,
     /// Pushes on their way from the mailbox to the engine.
-    batch: Batch<P::Frame>,
+    /// Boxed on first use: most connections are never pushed to.
+    batch: Option<Box<Batch<P::Frame>>>,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -165,7 +166,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             write_blocked: false,
             unflushed: false,
             ended: None,
-            batch: Batch::default(),
+            batch: None,
         }
     }
 
@@ -220,13 +221,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Moves what was pushed into the engine.
     fn take_pushes(&mut self) {
-        if !self.mailbox.drain_into(&mut self.batch) {
+        if !self.mailbox.is_filled() {
             return;
         }
+        let batch = self.batch.get_or_insert_default();
+        self.mailbox.drain_into(batch);
         if let Some(caller) = &mut self.caller {
-            caller.begin(&mut self.batch, &mut self.engine);
+            caller.begin(batch, &mut self.engine);
         }
-        let Batch { high, low, .. } = &mut self.batch;
+        let Batch { high, low, .. } = &mut **batch;
         self.engine.accept_pushes(Priority::High, high);
         self.engine.accept_pushes(Priority::Low, low);
     }
@@ -299,7 +302,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             caller.end(reason, &leftovers.calls);
         }
         task::discard(leftovers);
-        task::discard(std::mem::take(&mut self.batch));
+        task::discard(self.batch.take());
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) struct TaskSet<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     live: usize,
-    woken: Arc<Woken>,
+    control: Arc<Control>,
+    /// Made with the first place.
+    woken: Option<Arc<Woken>>,
 }
 
 impl<T> TaskSet<T> {
@@ -57,10 +59,8 @@ impl<T> TaskSet<T> {
             places: Vec::new(),
             free: Vec::new(),
             live: 0,
-            woken: Arc::new(Woken {
-                indices: Mutex::new(Vec::new()),
-                control,
-            }),
+            control,
+            woken: None,
         }
     }
 
@@ -78,10 +78,16 @@ impl<T> TaskSet<T> {
         }
         // Bounded by the commands in flight and the pushes being handled.
         let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        let woken = self.woken.get_or_insert_with(|| {
+            Arc::new(Woken {
+                indices: Mutex::new(Vec::new()),
+                control: Arc::clone(&self.control),
+            })
+        });
         let shared = Arc::new(PlaceWaker {
             index,
             listed: AtomicBool::new(false),
-            woken: Arc::clone(&self.woken),
+            woken: Arc::clone(woken),
         });
         self.places.push(Place {
             task: None,
@@ -133,8 +139,11 @@ impl<T> TaskSet<T> {
 
     /// Moves the places that were woken to the end of `to`.
     pub(super) fn take_woken(&mut self, to: &mut Vec<u32>) {
+        let Some(woken) = &self.woken else {
+            return;
+        };
         let from = to.len();
-        to.append(&mut lock(&self.woken.indices));
+        to.append(&mut lock(&woken.indices));
         for &index in to.iter().skip(from) {
             if let Some(place) = self.places.get(index as usize) {
                 place.shared.listed.store(false, Ordering::SeqCst);
@@ -144,7 +153,9 @@ impl<T> TaskSet<T> {
 
     /// Whether any place has been woken.
     pub(super) fn has_woken(&self) -> bool {
-        !lock(&self.woken.indices).is_empty()
+        self.woken
+            .as_ref()
+            .is_some_and(|woken| !lock(&woken.indices).is_empty())
     }
 
     /// The task there.
@@ -161,7 +172,8 @@ impl<T> TaskSet<T> {
                 dispose(task);
             }
         }
-        lock(&self.woken.indices).clear();
+        // A waker that outlives its place wakes nothing any more.
+        self.woken = None;
     }
 
     /// Gives the places of an idle connection back.

@@ -41,6 +41,12 @@ impl<F> Default for Batch<F> {
 }
 
 impl<F> Mailbox<F> {
+    /// Whether anything was pushed; costs one load.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
     /// Moves all that was pushed to the end of `batch`, in order; says whether there was
     /// any.
     ///
