@@ -4,6 +4,7 @@
 //! against each other and against bare sockets say what that is.
 
 mod peer;
+mod with_1_0;
 
 use peer::{
     ECHO, Raw, RawListener, frame, old_client, old_client_with_its_defaults, old_server,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub(crate) use old_client::{old_client, old_client_with_its_defaults};
-pub(crate) use old_server::{old_server, old_server_with_its_defaults};
+pub(crate) use old_server::{OldServer, old_server, old_server_with_its_defaults};
 pub(crate) use raw::{Raw, RawListener, frame};
 
 /// The route every server of these tests echoes.
