@@ -1,6 +1,7 @@
 //! The engine's rules, proven through the calls that a driver makes.
 
 mod any_order;
+mod any_output;
 mod between_commands;
 mod bodies;
 mod buffers;
