@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     error::{Malformed, Unencodable},
     fragment::FragmentMeta,
-    transmit::TransmitQueue,
+    transmit::{Chunks, TransmitQueue},
 };
 
 /// Turns what a header encloses, whole, into a frame, and a frame into bytes.
@@ -58,12 +58,21 @@ impl<'a> FrameBuf<'a> {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
         self.queue.copied().extend_from_slice(bytes);
     }
 
+    /// Appends a copy of the first `len` of `bytes`: for a head whose length varies a
+    /// little, put together on the stack.
+    #[inline]
+    pub(crate) fn put_prefix<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        self.queue.put_prefix(bytes, len);
+    }
+
     /// Appends `bytes`, without a copy if there are at least
     /// [`CHAIN_THRESHOLD`](Self::CHAIN_THRESHOLD) of them.
+    #[inline]
     pub fn put_bytes(&mut self, bytes: &Bytes) {
         if bytes.len() < Self::CHAIN_THRESHOLD {
             self.put_slice(bytes);
@@ -74,4 +83,37 @@ impl<'a> FrameBuf<'a> {
 
     /// From this many bytes on a payload is chained instead of copied: 4 KiB.
     pub const CHAIN_THRESHOLD: usize = 4 * 1024;
+}
+
+/// A place of its own to encode into: for testing and measuring a codec by itself.
+///
+/// ```
+/// use wireframe_proto::{Codec, EncodeBuffer, Envelope, EnvelopeCodec};
+///
+/// let mut buffer = EncodeBuffer::default();
+/// let frame = Envelope::new(1, vec![1, 2, 3]).with_correlation_id(42);
+/// EnvelopeCodec.encode(&frame, &mut buffer.frame_buf()).unwrap();
+/// let bytes: Vec<u8> = buffer.chunks().flatten().copied().collect();
+/// assert_eq!(bytes, [1, 1, 42, 3, 1, 2, 3]);
+/// ```
+#[derive(Debug, Default)]
+pub struct EncodeBuffer {
+    queue: TransmitQueue,
+}
+
+impl EncodeBuffer {
+    /// Where the codec writes, behind what was written before.
+    pub fn frame_buf(&mut self) -> FrameBuf<'_> {
+        FrameBuf::new(&mut self.queue)
+    }
+
+    /// What was written, in order; no chunk is empty.
+    pub fn chunks(&self) -> Chunks<'_> {
+        self.queue.chunks()
+    }
+
+    /// Drops what was written, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+    }
 }

@@ -130,7 +130,7 @@ mod steps;
 mod time;
 mod transmit;
 
-pub use codec::{Codec, FrameBuf};
+pub use codec::{Codec, EncodeBuffer, FrameBuf};
 pub use config::{Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts};
 pub use connection::{Connection, Filled, Shutdown, State, Wants};
 pub use context::{ConnectionContext, PushSink};
