@@ -4,10 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 
 use hashbrown::HashMap;
 
-use crate::{
-    ids::{CallId, CorrelationId},
-    protocol::PendingCalls,
-};
+use crate::ids::{CallId, CorrelationId};
 
 /// Forgotten calls whose ids are remembered, so that their late replies are told from
 /// frames that the peer sends of its own accord.
@@ -33,16 +30,16 @@ struct Table {
     forgotten: VecDeque<(CorrelationId, CallId)>,
 }
 
-impl PendingCalls for Calls {
-    fn is_pending(&self, id: CorrelationId) -> bool {
-        !self.is_free(id)
-    }
-}
-
 impl Calls {
     /// Calls that somebody waits for.
     pub(crate) fn pending(&self) -> usize {
         self.table.as_ref().map_or(0, |table| table.pending.len())
+    }
+
+    /// Whether a call with that id awaits its reply, or did until it was forgotten.
+    #[inline]
+    pub(crate) fn is_pending(&self, id: CorrelationId) -> bool {
+        self.table.is_some() && !self.is_free(id)
     }
 
     /// Whether a call with that id may be made.

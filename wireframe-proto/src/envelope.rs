@@ -160,7 +160,7 @@ impl Codec for EnvelopeCodec {
             }
         }
         head.varint(frame.payload.len() as u64);
-        dst.put_slice(head.bytes());
+        dst.put_prefix(&head.bytes, head.len);
         dst.put_bytes(&frame.payload);
         Ok(())
     }
@@ -205,11 +205,6 @@ impl Head {
             self.put(&n.to_le_bytes());
         }
     }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
 }
 
 #[inline]
@@ -223,13 +218,17 @@ fn byte(src: &mut &[u8], field: &'static str) -> Result<u8, Malformed> {
 fn varint(src: &mut &[u8], field: &'static str) -> Result<u64, Malformed> {
     match byte(src, field)? {
         n @ 0..=250 => Ok(u64::from(n)),
+        tag => wide_varint(tag, src, field),
+    }
+}
+
+/// A number that takes more than one byte; apart, so that the usual case is inlined.
+fn wide_varint(tag: u8, src: &mut &[u8], field: &'static str) -> Result<u64, Malformed> {
+    match tag {
         0xFB => Ok(u64::from(u16::from_le_bytes(array(src, field)?))),
         0xFC => Ok(u64::from(u32::from_le_bytes(array(src, field)?))),
         0xFD => Ok(u64::from_le_bytes(array(src, field)?)),
-        tag => {
-            let what = format!("{field} starts with {tag}, which no number of 64 bits does");
-            Err(Malformed::new(what))
-        }
+        _ => Err(no_number(tag, field)),
     }
 }
 
@@ -240,6 +239,13 @@ fn array<const N: usize>(src: &mut &[u8], field: &'static str) -> Result<[u8; N]
     Ok(*bytes)
 }
 
+#[cold]
+fn no_number(tag: u8, field: &'static str) -> Malformed {
+    let what = format!("{field} starts with {tag}, which no number of 64 bits does");
+    Malformed::new(what)
+}
+
+#[cold]
 fn ends_inside(field: &'static str) -> Malformed {
     Malformed::new(format!("envelope ends inside its {field}"))
 }

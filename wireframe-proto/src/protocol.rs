@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::{
+    calls::Calls,
     codec::Codec,
     context::ConnectionContext,
     error::{AnswerError, CloseReason},
@@ -179,12 +180,7 @@ pub struct View<'a, S> {
     pub(crate) session: &'a S,
     pub(crate) side: Side,
     pub(crate) in_flight: usize,
-    pub(crate) pending: &'a dyn PendingCalls,
-}
-
-/// Whether calls are pending.
-pub(crate) trait PendingCalls {
-    fn is_pending(&self, id: CorrelationId) -> bool;
+    pub(crate) pending: &'a Calls,
 }
 
 impl<'a, S> View<'a, S> {

@@ -33,6 +33,7 @@ pub(crate) struct Mark {
 
 impl TransmitQueue {
     /// Bytes waiting.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.copied.len() - self.sent + self.chained_len
     }
@@ -62,6 +63,7 @@ impl TransmitQueue {
         self.chained.push_back((self.copied.len(), bytes));
     }
 
+    #[inline]
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             copied: self.copied.len(),
@@ -78,25 +80,53 @@ impl TransmitQueue {
     }
 
     /// Bytes appended since `mark`.
+    #[inline]
     pub(crate) fn since(&self, mark: Mark) -> usize {
         self.copied.len() - mark.copied + self.chained_len - mark.chained_len
     }
 
     /// Makes room for a header before what was appended since `mark`: leaves `gap`
     /// bytes there, which [`close_gap`](Self::close_gap) overwrites.
+    #[inline]
     pub(crate) fn open_gap(&mut self, gap: usize) {
-        self.copied.resize(self.copied.len() + gap, 0);
+        if gap <= SHORT {
+            self.put_prefix(&[0; SHORT], gap);
+        } else {
+            self.copied.resize(self.copied.len() + gap, 0);
+        }
+    }
+
+    /// Appends the first `len` of some bytes whose number is known when this is compiled:
+    /// faster than copying a number that is not.
+    #[inline]
+    pub(crate) fn put_prefix<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        let end = self.copied.len() + len.min(N);
+        self.copied.extend_from_slice(bytes);
+        self.copied.truncate(end);
     }
 
     /// Writes `header` into the gap that was opened at `mark`, whatever its length.
+    #[inline]
     pub(crate) fn close_gap(&mut self, mark: Mark, gap: usize, header: &[u8]) {
-        let end = mark.copied + gap;
-        if header.len() == gap {
-            if let Some(place) = self.copied.get_mut(mark.copied..end) {
-                place.copy_from_slice(header);
-            }
-            return;
+        if header.len() != gap {
+            return self.refit_gap(mark, gap, header);
         }
+        let end = mark.copied + gap;
+        if let Some(place) = self.copied.get_mut(mark.copied..end) {
+            match (
+                <&mut [u8; 4]>::try_from(&mut *place),
+                <&[u8; 4]>::try_from(header),
+            ) {
+                // The most usual length, in one store.
+                (Ok(place), Ok(header)) => *place = *header,
+                _ => place.copy_from_slice(header),
+            }
+        }
+    }
+
+    #[cold]
+    fn refit_gap(&mut self, mark: Mark, gap: usize, header: &[u8]) {
+        let end = mark.copied + gap;
         self.copied
             .splice(mark.copied..end, header.iter().copied())
             .for_each(drop);
@@ -188,6 +218,9 @@ impl TransmitQueue {
         }
     }
 }
+
+/// Gaps up to this length are opened by appending a constant.
+const SHORT: usize = 16;
 
 /// Below this many sent bytes moving the rest to the front is not worth it.
 const RECLAIM: usize = 16 * 1024;

@@ -74,13 +74,17 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// The body will not be read any further.
+    #[inline]
     pub(super) fn discard_body(&mut self, index: u32) {
-        let Some(command) = self.commands.at_mut(index) else {
-            return;
-        };
-        if core::mem::replace(&mut command.body_dropped, true) || command.body.is_none() {
-            return;
+        if let Some(command) = self.commands.at_mut(index)
+            && !core::mem::replace(&mut command.body_dropped, true)
+            && command.body.is_some()
+        {
+            self.discard_rest(index);
         }
+    }
+
+    fn discard_rest(&mut self, index: u32) {
         self.begin_discarding(index);
         self.commands.stop_awaiting(index);
         self.commands.note_fullness(index, false);

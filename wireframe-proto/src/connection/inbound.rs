@@ -155,6 +155,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Takes an event that waits. A push that could not be encoded has kept its slot
     /// until here, so that these events are bounded as the pushes are.
+    #[inline]
     pub(super) fn take_event(&mut self) -> Option<Event<P::Frame>> {
         let event = self.events.pop_front()?;
         if let Event::Undelivered(undelivered) = &event {
@@ -166,6 +167,7 @@ impl<P: WireframeProtocol> Connection<P> {
         Some(event)
     }
 
+    #[inline]
     fn start_held(&mut self) -> Option<(crate::RequestInfo, P::Frame)> {
         if self.last_command.is_some() {
             return None;
@@ -193,6 +195,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Whether the next frame may be decoded now, if it is there.
+    #[inline]
     pub(super) fn may_decode(&self) -> bool {
         let limits = &self.config.limits;
         let behind_exclusive = self.commands.exclusive().is_some_and(|command| {

@@ -64,6 +64,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Runs the protocol's setup, before anything else of it.
+    #[inline]
     pub(super) fn set_up(&mut self) {
         if !self.setup_ran && self.is_open() {
             self.setup_ran = true;
@@ -72,8 +73,10 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Begins the drain that a hook has asked for.
+    #[inline]
     pub(super) fn heed_close(&mut self) {
-        if core::mem::take(&mut self.close_asked) {
+        if self.close_asked {
+            self.close_asked = false;
             self.drain(self.now + self.config.timeouts.close);
         }
     }

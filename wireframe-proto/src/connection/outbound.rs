@@ -208,14 +208,11 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    #[inline]
     fn respond_in_turn(&mut self, id: RequestId, frame: P::Frame, at_once: bool) {
         if at_once && self.would_be_picked(id) {
             // Spares the detour through the slot where it changes nothing.
-            let ready = Ready {
-                response: true,
-                ..Ready::default()
-            };
-            self.scheduler.pick(ready, self.now);
+            self.scheduler.response_went();
             self.send_answer(id.index, frame);
         } else {
             self.commands.queue_answer(id.index, frame);

@@ -112,21 +112,29 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Keeps the reading clock in step with whether the engine reads.
     ///
     /// It stands still while the peer has to wait for this end.
+    #[inline]
     pub(super) fn update_clocks(&mut self) {
+        if self.is_open() && self.may_decode() {
+            self.reading.run(self.now);
+            if self.is_starved() {
+                self.note_frame_begun();
+            }
+        } else {
+            self.update_clocks_at_bound();
+        }
+    }
+
+    /// The rest of [`update_clocks`](Self::update_clocks): nothing may be decoded.
+    fn update_clocks_at_bound(&mut self) {
+        // Bytes may wait here that are not looked at; their time begins anew.
+        self.frame_since = None;
         if !self.is_open() {
-            self.frame_since = None;
             return;
         }
         if self.peer_closed || self.reads() || self.waits_for_peer() {
             self.reading.run(self.now);
         } else {
             self.reading.stop(self.now);
-        }
-        if !self.may_decode() {
-            // Bytes may wait here that are not looked at; their time begins anew.
-            self.frame_since = None;
-        } else if self.is_starved() {
-            self.note_frame_begun();
         }
     }
 

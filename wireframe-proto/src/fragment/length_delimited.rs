@@ -75,9 +75,11 @@ impl<F> FragmentStrategy<F> for LengthDelimited {
             return Ok(None);
         };
         let byte = |length: u64, &byte: &u8| length << 8 | u64::from(byte);
-        let length = match self.order {
-            ByteOrder::BigEndian => prefix.iter().fold(0, byte),
-            ByteOrder::LittleEndian => prefix.iter().rev().fold(0, byte),
+        let length = match (self.order, <[u8; 4]>::try_from(prefix)) {
+            // What nearly everybody uses takes one load instead of a loop.
+            (ByteOrder::BigEndian, Ok(prefix)) => u64::from(u32::from_be_bytes(prefix)),
+            (ByteOrder::BigEndian, Err(_)) => prefix.iter().fold(0, byte),
+            (ByteOrder::LittleEndian, _) => prefix.iter().rev().fold(0, byte),
         };
         Ok(Some((FragmentMeta::whole(length), width)))
     }
@@ -96,12 +98,14 @@ impl<F> FragmentStrategy<F> for LengthDelimited {
                 self.width.max()
             )));
         }
-        let (big, little) = (length.to_be_bytes(), length.to_le_bytes());
+        // Left-aligned, so that what is appended has a length known beforehand.
         let prefix = match self.order {
-            ByteOrder::BigEndian => big.get(8 - width..),
-            ByteOrder::LittleEndian => little.get(..width),
+            ByteOrder::BigEndian => length << (64 - 8 * width),
+            ByteOrder::LittleEndian => length.swap_bytes(),
         };
-        dst.extend_from_slice(prefix.unwrap_or_default());
+        let end = dst.len() + width;
+        dst.extend_from_slice(&prefix.to_be_bytes());
+        dst.truncate(end);
         Ok(())
     }
 }

@@ -204,10 +204,12 @@ impl<F> Commands<F> {
         self.at(self.exclusive?)
     }
 
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<&Command<F>> {
         self.places.get(index as usize)
     }
 
+    #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut Command<F>> {
         self.places.get_mut(index as usize)
     }
@@ -370,9 +372,12 @@ impl<F> Commands<F> {
     }
 
     /// Removes a command that is live and has nothing left to send.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) {
-        self.stop_awaiting(index);
-        self.note_fullness(index, false);
+        if self.at(index).is_some_and(|command| command.body.is_some()) {
+            self.stop_awaiting(index);
+            self.note_fullness(index, false);
+        }
         self.live.remove(index, &mut Live(&mut self.places));
         let Some(command) = self.places.get_mut(index as usize) else {
             return;
@@ -422,6 +427,7 @@ impl<F> Commands<F> {
     }
 
     /// Whether the command has nothing left to do.
+    #[inline]
     pub(crate) fn is_complete(&self, index: u32) -> Option<Outcome> {
         let command = self.at(index)?;
         match command.stage {
@@ -620,7 +626,9 @@ impl<F> Command<F> {
         self.body_dropped = false;
         self.closes = false;
         self.in_ring = false;
-        self.answer.clear();
+        if !self.answer.is_empty() {
+            self.answer.clear();
+        }
         self.body = None;
     }
 }

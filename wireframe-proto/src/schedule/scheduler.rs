@@ -70,12 +70,21 @@ impl Scheduler {
         Some(source)
     }
 
+    /// A response went while no push was ready and no control frame waited: what
+    /// [`pick`](Self::pick) would have decided.
+    #[inline]
+    pub(crate) fn response_went(&mut self) {
+        self.slice_start = None;
+        self.push_run = 0;
+    }
+
     /// The last high frame that was queued has gone: the next one begins a new run.
     #[inline]
     pub(crate) fn high_ran_dry(&mut self) {
         self.slice_start = None;
     }
 
+    #[inline]
     fn choose(&self, ready: Ready, now: Instant) -> Option<Source> {
         if ready.control {
             return Some(Source::Control);
