@@ -13,6 +13,7 @@ pub mod server;
 mod session;
 mod sync;
 mod tasks;
+pub mod testing;
 mod transport;
 
 pub use app::{App, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
