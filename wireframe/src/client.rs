@@ -11,7 +11,7 @@ use std::{
 use hashbrown::HashMap;
 use thiserror::Error;
 use wireframe_proto::{
-    AnswerOrder, CallId, CloseReason, Connection, CorrelationId, EnvelopeProtocol, Side,
+    AnswerOrder, CallId, CloseReason, Connection, CorrelationId, EnvelopeProtocol, Refusal, Side,
     UndeliveredReason, WireframeProtocol,
 };
 
@@ -107,7 +107,7 @@ impl<P: Protocol> Client<P> {
             }
             AnswerOrder::InOrder => None,
         };
-        let reply = Arc::new(Mutex::new(Reply::Waiting(None)));
+        let reply = Arc::new(Mutex::new(Reply::default()));
         let queued = QueuedCall {
             id,
             reply: Arc::clone(&reply),
@@ -115,7 +115,8 @@ impl<P: Protocol> Client<P> {
         if self.shared.push.call(frame, queued).await.is_err() {
             return Err(CallError::Closed(self.end_reason()));
         }
-        Replied { reply: &reply }.await
+        let client = &*self.shared;
+        Replied { reply, client }.await
     }
 
     /// A handle to send frames that are not answered: as pushes of this end.
@@ -128,9 +129,12 @@ impl<P: Protocol> Client<P> {
     /// frames are dropped.
     #[must_use]
     pub fn pushes(&self) -> Pushes<P::Frame> {
-        lock(&self.shared.inbox).wanted = true;
+        let mut inbox = lock(&self.shared.inbox);
+        inbox.wanted = true;
+        inbox.listeners += 1;
         Pushes {
             shared: Arc::clone(&self.shared),
+            listener: inbox.listeners,
         }
     }
 
@@ -141,8 +145,7 @@ impl<P: Protocol> Client<P> {
     }
 
     fn end_reason(&self) -> CloseReason {
-        let ended = lock(&self.shared.inbox).ended.clone();
-        ended.unwrap_or(CloseReason::Drained)
+        lock(&self.shared.inbox).end_reason()
     }
 }
 
@@ -163,8 +166,12 @@ impl<P: Protocol> fmt::Debug for Client<P> {
 }
 
 /// What the peer sends of its own accord.
+///
+/// Where several listen each frame goes to one of them.
 pub struct Pushes<F> {
     shared: Arc<ClientShared<F>>,
+    /// Its name among those who listen.
+    listener: u64,
 }
 
 impl<F> Pushes<F> {
@@ -180,8 +187,16 @@ impl<F> Pushes<F> {
     pub async fn next(&mut self) -> Option<Result<F, Lagged>> {
         NextPush {
             inbox: &self.shared.inbox,
+            listener: self.listener,
         }
         .await
+    }
+}
+
+impl<F> Drop for Pushes<F> {
+    fn drop(&mut self) {
+        let stale = lock(&self.shared.inbox).wakers.remove(&self.listener);
+        drop(stale);
     }
 }
 
@@ -197,7 +212,18 @@ struct Inbox<F> {
     pushes: VecDeque<F>,
     lagged: u64,
     ended: Option<CloseReason>,
-    waker: Option<Waker>,
+    /// How many have ever listened.
+    listeners: u64,
+    /// Those who wait for a push, by listener.
+    wakers: HashMap<u64, Waker>,
+    /// Calls whose replies nobody waits for any more.
+    given_up: Vec<CallId>,
+}
+
+impl<F> Inbox<F> {
+    fn end_reason(&self) -> CloseReason {
+        self.ended.clone().unwrap_or(CloseReason::Drained)
+    }
 }
 
 impl<F> Default for Inbox<F> {
@@ -207,13 +233,16 @@ impl<F> Default for Inbox<F> {
             pushes: VecDeque::new(),
             lagged: 0,
             ended: None,
-            waker: None,
+            listeners: 0,
+            wakers: HashMap::new(),
+            given_up: Vec::new(),
         }
     }
 }
 
 struct NextPush<'a, F> {
     inbox: &'a Mutex<Inbox<F>>,
+    listener: u64,
 }
 
 impl<F> Future for NextPush<'_, F> {
@@ -233,7 +262,7 @@ impl<F> Future for NextPush<'_, F> {
         if inbox.ended.is_some() {
             return Poll::Ready(None);
         }
-        let stale = inbox.waker.replace(fresh);
+        let stale = inbox.wakers.insert(self.listener, fresh);
         drop(inbox);
         drop(stale);
         Poll::Pending
@@ -243,15 +272,30 @@ impl<F> Future for NextPush<'_, F> {
 /// Where a call's reply goes.
 #[derive(Debug)]
 pub(crate) enum Reply<F> {
-    Waiting(Option<Waker>),
+    Waiting {
+        waker: Option<Waker>,
+        /// Its name, once it has begun.
+        call: Option<CallId>,
+    },
     Came(Result<F, CallError>),
-    Taken,
+    /// It was taken, or is not wanted any more.
+    Done,
+}
+
+impl<F> Default for Reply<F> {
+    fn default() -> Self {
+        Self::Waiting {
+            waker: None,
+            call: None,
+        }
+    }
 }
 
 pub(crate) type ReplySlot<F> = Arc<Mutex<Reply<F>>>;
 
 struct Replied<'a, F> {
-    reply: &'a Mutex<Reply<F>>,
+    reply: ReplySlot<F>,
+    client: &'a ClientShared<F>,
 }
 
 impl<F> Future for Replied<'_, F> {
@@ -259,15 +303,30 @@ impl<F> Future for Replied<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let fresh = cx.waker().clone();
-        let mut reply = lock(self.reply);
-        let before = std::mem::replace(&mut *reply, Reply::Taken);
-        if let Reply::Came(result) = before {
-            return Poll::Ready(result);
+        let mut reply = lock(&self.reply);
+        if let Reply::Waiting { waker, .. } = &mut *reply {
+            let stale = waker.replace(fresh);
+            drop(reply);
+            drop(stale);
+            return Poll::Pending;
         }
-        *reply = Reply::Waiting(Some(fresh));
-        drop(reply);
-        drop(before);
-        Poll::Pending
+        match std::mem::replace(&mut *reply, Reply::Done) {
+            Reply::Came(result) => Poll::Ready(result),
+            Reply::Waiting { .. } | Reply::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<F> Drop for Replied<'_, F> {
+    fn drop(&mut self) {
+        let before = std::mem::replace(&mut *lock(&self.reply), Reply::Done);
+        if let Reply::Waiting {
+            call: Some(call), ..
+        } = before
+        {
+            lock(&self.client.inbox).given_up.push(call);
+            self.client.push.wake_driver();
+        }
     }
 }
 
@@ -278,22 +337,79 @@ pub(crate) struct Caller<F> {
 }
 
 impl<F> Caller<F> {
-    /// Enters calls that were queued; each has its frame at its place in `low`.
+    /// Enters calls that were queued; each has its frame at its place in `low`. Takes the
+    /// frames of those that cannot begin out.
     pub(crate) fn begin<P: WireframeProtocol<Frame = F>>(
         &mut self,
         batch: &mut Batch<F>,
         engine: &mut Connection<P>,
-    ) {
-        for (place, call) in batch.calls.drain(..) {
-            let Some(accepted) = batch.low.get_mut(place) else {
-                continue;
-            };
+    ) -> Batch<F> {
+        let mut refused = Batch::default();
+        let calls = std::mem::take(&mut batch.calls);
+        let mut begin = |place: usize, call: QueuedCall<F>| {
+            let accepted = batch.low.get_mut(place)?;
             match engine.register_call(&mut accepted.frame, call.id) {
                 Ok(id) => {
                     accepted.begin_call(id);
-                    self.replies.insert(id, call.reply);
+                    self.begun(id, call.reply, engine);
+                    None
                 }
-                Err(refusal) => come(&call.reply, Err(CallError::Unsent(refusal.to_string()))),
+                Err(refusal) => {
+                    let error = match refusal {
+                        Refusal::Closed => CallError::Closed(lock(&self.inbox).end_reason()),
+                        _ => CallError::Unsent(refusal.to_string()),
+                    };
+                    come(&call.reply, Err(error));
+                    Some(place)
+                }
+            }
+        };
+        let places: Vec<_> = calls
+            .into_iter()
+            .filter_map(|(place, call)| begin(place, call))
+            .collect();
+        // From the back, so that those before keep their places.
+        for place in places.into_iter().rev() {
+            refused.low.extend(batch.low.remove(place));
+        }
+        refused
+    }
+
+    /// A call has begun; perhaps nobody waits for its reply already.
+    fn begun<P: WireframeProtocol<Frame = F>>(
+        &mut self,
+        id: CallId,
+        slot: ReplySlot<F>,
+        engine: &mut Connection<P>,
+    ) {
+        let wanted = match &mut *lock(&slot) {
+            Reply::Waiting { call, .. } => {
+                *call = Some(id);
+                true
+            }
+            Reply::Came(_) | Reply::Done => false,
+        };
+        if wanted {
+            self.replies.insert(id, slot);
+        } else {
+            engine.forget(id);
+        }
+    }
+
+    /// Whether there are calls for [`forget_given_up`](Self::forget_given_up).
+    pub(crate) fn has_given_up(&self) -> bool {
+        !lock(&self.inbox).given_up.is_empty()
+    }
+
+    /// Forgets the calls whose replies nobody waits for any more.
+    pub(crate) fn forget_given_up<P: WireframeProtocol<Frame = F>>(
+        &mut self,
+        engine: &mut Connection<P>,
+    ) {
+        let given_up = std::mem::take(&mut lock(&self.inbox).given_up);
+        for call in given_up {
+            if self.replies.remove(&call).is_some() {
+                engine.forget(call);
             }
         }
     }
@@ -333,12 +449,10 @@ impl<F> Caller<F> {
             None
         };
         inbox.pushes.push_back(frame);
-        let waker = inbox.waker.take();
+        let wakers = std::mem::take(&mut inbox.wakers);
         drop(inbox);
         drop(oldest);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_values().for_each(Waker::wake);
     }
 
     /// The connection begins to close: no reply comes any more.
@@ -357,19 +471,23 @@ impl<F> Caller<F> {
         for (_, call) in queued {
             come(&call.reply, Err(CallError::Closed(reason.clone())));
         }
-        let waker = lock(&self.inbox).waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let wakers = std::mem::take(&mut lock(&self.inbox).wakers);
+        wakers.into_values().for_each(Waker::wake);
     }
 }
 
 /// Hands a reply over, and wakes who waits for it.
 fn come<F>(slot: &Mutex<Reply<F>>, result: Result<F, CallError>) {
     let mut reply = lock(slot);
+    if matches!(*reply, Reply::Done) {
+        return;
+    }
     let before = std::mem::replace(&mut *reply, Reply::Came(result));
     drop(reply);
-    if let Reply::Waiting(Some(waker)) = before {
+    if let Reply::Waiting {
+        waker: Some(waker), ..
+    } = before
+    {
         waker.wake();
     }
 }

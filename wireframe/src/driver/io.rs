@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use wireframe_proto::HalfClose;
+
 use super::{Driver, pool};
 use crate::{frame::Protocol, transport::Transport};
 
@@ -91,7 +93,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.engine.give_receive_buffer(buffer);
         }
         match self.transport.poll_read(cx, self.engine.receive_buffer()) {
-            Poll::Ready(Ok(0)) => self.engine.handle_eof(self.now),
+            Poll::Ready(Ok(0)) => {
+                self.peer_gone = self.app.config.half_close == HalfClose::Ends;
+                self.engine.handle_eof(self.now);
+            }
             Poll::Ready(Ok(_)) => self.engine.handle_received(self.now),
             Poll::Ready(Err(error)) => self.fail("read", &error.to_string()),
             Poll::Pending => return false,

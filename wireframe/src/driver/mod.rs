@@ -74,6 +74,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
+    /// The peer has ended its output, and with that everything.
+    peer_gone: bool,
     /// The engine stopped at its high-water mark.
     more_output: bool,
     /// The transport took less than was offered, and will wake us.
@@ -162,6 +164,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             unhandled_pushes: 0,
             pushes_handled: 0,
             connected: false,
+            peer_gone: false,
             more_output: false,
             write_blocked: false,
             unflushed: false,
@@ -186,11 +189,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         self.check_time();
         self.take_command();
+        if let Some(caller) = &mut self.caller {
+            caller.forget_given_up(&mut self.engine);
+        }
         self.take_pushes();
         self.poll_woken();
         self.take_events();
-        if !self.connected {
-            self.connected = true;
+        if !std::mem::replace(&mut self.connected, true) && self.is_open() {
             self.serve_connect();
         }
         self.produce();
@@ -200,6 +205,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         progress |= self.half_close(cx);
         progress |= self.read(cx);
         progress || self.has_work()
+    }
+
+    /// Whether the connection still serves.
+    fn is_open(&self) -> bool {
+        matches!(self.engine.state(), State::Active | State::Draining)
     }
 
     /// Whether there is anything to do that does not need the transport.
@@ -227,11 +237,22 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let batch = self.batch.get_or_insert_default();
         self.mailbox.drain_into(batch);
         if let Some(caller) = &mut self.caller {
-            caller.begin(batch, &mut self.engine);
+            let refused = caller.begin(batch, &mut self.engine);
+            lose(&self.mailbox, refused);
         }
         let Batch { high, low, .. } = &mut **batch;
         self.engine.accept_pushes(Priority::High, high);
         self.engine.accept_pushes(Priority::Low, low);
+        if !self.is_open() {
+            self.lose_batch();
+        }
+    }
+
+    /// Drops what was accepted and can not be sent any more.
+    fn lose_batch(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            lose(&self.mailbox, *batch);
+        }
     }
 
     /// Gives the slots of what was sent or dropped back.
@@ -266,7 +287,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             self.rest();
             if self.mailbox.park(cx.waker()) {
-                if !self.tasks.has_woken() {
+                let given_up = |caller: &Caller<_>| caller.has_given_up();
+                if !self.tasks.has_woken() && !self.caller.as_deref().is_some_and(given_up) {
                     return Poll::Pending;
                 }
                 self.control.signal().resume();
@@ -279,18 +301,26 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// After a panic of the protocol, or a bug: ends the connection, running what the
     /// engine still has to run.
     fn end_after_panic(&mut self) -> CloseReason {
-        let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            if self.engine.state() != State::Closed {
-                self.engine.shutdown(self.now, Shutdown::Immediate);
+        // It may panic again: in the hooks of what was under way, and in the last one.
+        for _ in 0..3 {
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.end_engine()));
+            if let Ok(reason) = ended {
+                return reason;
             }
-            while let Some(event) = self.engine.poll_event(self.now) {
-                if let Event::Closed(reason) = event {
-                    return reason;
-                }
+        }
+        CloseReason::ProtocolPanicked
+    }
+
+    fn end_engine(&mut self) -> CloseReason {
+        if self.engine.state() != State::Closed {
+            self.engine.shutdown(self.now, Shutdown::Immediate);
+        }
+        while let Some(event) = self.engine.poll_event(self.now) {
+            if let Event::Closed(reason) = event {
+                return reason;
             }
-            CloseReason::ProtocolPanicked
-        }));
-        ended.unwrap_or(CloseReason::ProtocolPanicked)
+        }
+        CloseReason::ProtocolPanicked
     }
 
     /// Ends what outlives the engine.
@@ -302,8 +332,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             caller.end(reason, &leftovers.calls);
         }
         task::discard(leftovers);
-        task::discard(self.batch.take());
+        self.lose_batch();
     }
+}
+
+/// Drops pushes because their connection ends.
+fn lose<F>(mailbox: &Mailbox<F>, batch: Batch<F>) {
+    mailbox.settle(&batch.as_ended());
+    task::discard(batch);
 }
 
 impl<P: Protocol, T: Transport> Future for Driver<P, T> {

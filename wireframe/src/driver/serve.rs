@@ -1,6 +1,6 @@
 //! Serving what the engine reports, and feeding it what handlers answer.
 
-use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, State, UndeliveredReason};
+use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, UndeliveredReason};
 
 use super::{
     Driver, EVENTS_PER_TURN, pool,
@@ -49,8 +49,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether events have to wait for a handler of a pushed frame.
     pub(super) fn push_handlers_busy(&self) -> bool {
-        let open = matches!(self.engine.state(), State::Active | State::Draining);
-        open && self.pushes_handled >= MAX_PUSHES_HANDLED
+        self.pushes_handled >= MAX_PUSHES_HANDLED && self.is_open() && !self.peer_gone
     }
 
     fn serve(&mut self, event: Event<P::Frame>) {
@@ -75,6 +74,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Closing(reason) => {
                 tracing::debug!(connection = %self.control.id(), %reason, "closing");
                 self.drop_tasks();
+                self.mailbox.close_to_new();
                 if let Some(caller) = &mut self.caller {
                     caller.fail_all(&reason);
                 }
@@ -126,7 +126,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             caller.pushed(frame);
             return;
         }
-        let Some(handler) = &self.app.on_push else {
+        let on_push = self.app.on_push.as_ref();
+        let Some(handler) = on_push.filter(|_| !self.peer_gone) else {
             self.unhandled_pushes += 1;
             task::discard(frame);
             return;

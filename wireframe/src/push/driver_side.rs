@@ -40,6 +40,23 @@ impl<F> Default for Batch<F> {
     }
 }
 
+impl<F> Batch<F> {
+    /// What it gives back if all of it is lost because the connection ends.
+    pub(crate) fn as_ended(&self) -> Settled {
+        let ended = |frames: &VecDeque<Accepted<F>>| Released {
+            ended: frames.len() as u64,
+            bytes: frames
+                .iter()
+                .fold(0, |sum, accepted| sum.saturating_add(accepted.charge)),
+            ..Released::default()
+        };
+        Settled {
+            high: ended(&self.high),
+            low: ended(&self.low),
+        }
+    }
+}
+
 impl<F> Mailbox<F> {
     /// Whether anything was pushed; costs one load.
     #[inline]

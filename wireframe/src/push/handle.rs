@@ -87,6 +87,11 @@ impl<F> PushHandle<F> {
         Push::for_call(&self.mailbox, frame, call)
     }
 
+    /// Tells the driver that there is something for it beside pushes.
+    pub(crate) fn wake_driver(&self) {
+        self.mailbox.control().signal().unpark();
+    }
+
     /// Pushes a frame if there is room, and never waits.
     ///
     /// There is no room either while someone waits for more of it than is left.

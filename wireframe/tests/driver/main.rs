@@ -1,0 +1,23 @@
+//! The driver of a connection, by its public API alone: over a link in memory, on
+//! virtual time, without a runtime.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod answers;
+mod app;
+mod client;
+mod ends;
+mod fairness;
+mod hooks;
+mod idle;
+mod panics;
+mod pushes;
+mod random;
+mod rig;
+mod time;
+mod transport;
