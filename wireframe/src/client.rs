@@ -396,6 +396,12 @@ impl<F> Caller<F> {
         }
     }
 
+    /// Calls that wait for their replies.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.replies.len()
+    }
+
     /// Whether there are calls for [`forget_given_up`](Self::forget_given_up).
     pub(crate) fn has_given_up(&self) -> bool {
         !lock(&self.inbox).given_up.is_empty()

@@ -6,6 +6,8 @@ mod pool;
 mod serve;
 mod task;
 mod task_set;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,

@@ -16,6 +16,10 @@ use crate::{
 /// Handlers of pushed frames that may be at work at once on one connection.
 const MAX_PUSHES_HANDLED: usize = 64;
 
+/// Polls of answers in one turn. Usually the high-water mark is nearer, but frames may be
+/// of no bytes at all.
+const FEEDS_PER_TURN: usize = 16 * 1024;
+
 /// What came of trying to move one frame of an answer.
 enum Fed {
     Moved,
@@ -275,9 +279,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Moves frames from answers to the engine and from its queues to its output, until
     /// nothing more is ready or enough output waits.
     pub(super) fn produce(&mut self) {
+        let mut budget = FEEDS_PER_TURN;
         loop {
             let mut moved = false;
-            while let Some(index) = self.runnable.pop_front() {
+            while budget > 0
+                && let Some(index) = self.runnable.pop_front()
+            {
+                budget -= 1;
                 match self.feed(index) {
                     Fed::Moved => {
                         moved = true;
@@ -295,6 +303,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             let had = self.blocked.len();
             self.runnable.extend(self.blocked.drain(..));
+            if budget == 0 {
+                return;
+            }
             if !moved && had == self.runnable.len() && !self.any_has_room() {
                 self.blocked.extend(self.runnable.drain(..));
                 return;

@@ -146,7 +146,8 @@ impl<T> TaskSet<T> {
         to.append(&mut lock(&woken.indices));
         for &index in to.iter().skip(from) {
             if let Some(place) = self.places.get(index as usize) {
-                place.shared.listed.store(false, Ordering::SeqCst);
+                // A swap, to see what was done before a wake that this one covers.
+                place.shared.listed.swap(false, Ordering::SeqCst);
             }
         }
     }

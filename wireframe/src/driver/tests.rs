@@ -1,0 +1,92 @@
+//! What cannot be seen from outside: what a parked driver keeps.
+
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use wireframe_proto::{Envelope, EnvelopeProtocol, Priority};
+
+use super::Driver;
+use crate::{
+    app::WireframeApp,
+    client::Client,
+    testing::{Link, Simulation, link},
+};
+
+type EnvelopeDriver = Driver<EnvelopeProtocol, Link>;
+
+fn poll(driver: &mut EnvelopeDriver) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(std::pin::Pin::new(driver).poll(&mut cx).is_pending());
+}
+
+fn server(app: WireframeApp) -> (EnvelopeDriver, Link) {
+    let (near, peer) = link(1 << 20);
+    let environment = Simulation::new().environment();
+    let mut driver = Driver::server(&app.build().unwrap(), near, None, &environment);
+    poll(&mut driver);
+    (driver, peer)
+}
+
+fn echo() -> WireframeApp {
+    WireframeApp::new().route(1, async |body: Bytes| body)
+}
+
+#[test]
+fn a_parked_driver_holds_no_buffer_and_no_timer() {
+    // rule: LIM-5
+    let (mut driver, mut peer) = server(echo());
+    for round in 0..3 {
+        peer.send(b"\0\0\0\x04\x01\0\x01x");
+        let envelope = Envelope::new(2, vec![0; 10_000]);
+        driver
+            .push_handle()
+            .try_push(Priority::Low, envelope)
+            .unwrap();
+        poll(&mut driver);
+        assert!(peer.receive().len() > 10_000, "round {round}");
+        assert!(driver.engine.lacks_receive_buffer());
+        assert!(driver.engine.lacks_transmit_buffer());
+        assert!(driver.sleep.is_none() && driver.batch.is_none());
+    }
+}
+
+#[test]
+fn a_parked_driver_keeps_of_a_frame_that_has_begun_little_more_than_its_bytes() {
+    // rule: LIM-5
+    let (mut driver, mut peer) = server(echo());
+    peer.send(b"\0\0\0\x04\x01\0");
+    poll(&mut driver);
+    assert!(driver.engine.take_receive_buffer().is_none(), "a large one");
+    peer.send(b"\x01x");
+    poll(&mut driver);
+    assert_eq!(peer.receive(), b"\0\0\0\x04\x01\0\x01x");
+}
+
+#[test]
+fn calls_whose_futures_were_dropped_are_forgotten() {
+    // rule: CLI-2
+    let simulation = Simulation::new();
+    let (_server, far) = link(1 << 20);
+    let app = WireframeApp::new().build().unwrap();
+    let (client, mut driver) = Client::new(&app, far, None, &simulation.environment());
+    poll(&mut driver);
+    let waiting = |driver: &EnvelopeDriver| driver.caller.as_ref().unwrap().waiting();
+    let call = || {
+        let client = client.clone();
+        simulation.spawn(async move { client.call(Envelope::new(3, "x")).await })
+    };
+    let kept = call();
+    // Dropped after it was sent, and before it was begun.
+    for sent in [true, false].repeat(100) {
+        let dropped = call();
+        simulation.run();
+        if sent {
+            poll(&mut driver);
+            assert_eq!((waiting(&driver), driver.engine.calls_pending()), (2, 2));
+        }
+        dropped.cancel();
+        poll(&mut driver);
+        assert_eq!((waiting(&driver), driver.engine.calls_pending()), (1, 1));
+    }
+    assert!(!kept.is_done());
+}
