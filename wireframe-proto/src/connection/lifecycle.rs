@@ -76,9 +76,14 @@ impl<P: WireframeProtocol> Connection<P> {
     #[inline]
     pub(super) fn heed_close(&mut self) {
         if self.close_asked {
-            self.close_asked = false;
-            self.drain(self.now + self.config.timeouts.close);
+            self.begin_asked_drain();
         }
+    }
+
+    #[cold]
+    fn begin_asked_drain(&mut self) {
+        self.close_asked = false;
+        self.drain(self.now + self.config.timeouts.close);
     }
 
     /// Code of the application that serves no command has panicked: only this
