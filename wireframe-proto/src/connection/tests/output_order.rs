@@ -219,3 +219,21 @@ fn whatever_is_ready_goes_when_nothing_before_it_is() {
         }
     }
 }
+
+#[test]
+fn an_answer_of_one_frame_does_not_overtake_those_that_wait() {
+    // rule: SEL-6, SEL-2
+    let mut link = Link::new(Config::default(), Correlated::default());
+    let commands = link.requests(&[1, 2, 3]);
+    for (command, n) in [(0, 11), (1, 21)] {
+        let frame = Frame::numbered(n);
+        link.connection
+            .respond(commands[command].id, frame)
+            .unwrap();
+    }
+    for (command, n) in [(2, 31), (0, 12)] {
+        let frame = Frame::numbered(n);
+        link.connection.answer(commands[command].id, frame).unwrap();
+    }
+    assert_eq!(numbers(&link.sent()), [11, 21, 31, 12]);
+}
