@@ -99,7 +99,6 @@ impl<P: WireframeProtocol> Connection<P> {
         };
         let body = command.body.get_or_insert_with(Box::default);
         body.discarding = true;
-        body.complete |= self.input_ended;
         body.sendable = command.answer.len();
         body.frames.clear();
     }

@@ -149,6 +149,26 @@ fn a_frame_cut_short_behind_it_is_timed_from_when_it_may_be_decoded() {
 }
 
 #[test]
+fn a_frame_that_was_seen_to_be_cut_short_is_timed_anew_once_it_is_awaited_again() {
+    // rule: FRAME-4, LIM-3
+    let mut config = Config::default();
+    config.timeouts.frame_completion = Duration::from_millis(30);
+    let mut link = Link::new(config, InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let first = link.started()[0];
+    link.connection.next_body(first.id, link.now);
+    link.receive_bytes(&body(true, "a").wire()[..6]);
+    link.events();
+    assert_eq!(link.due(), Some((DeadlineReason::FrameCompletion, 30)));
+    link.connection.stop_awaiting_body(first.id);
+    assert_eq!(link.due(), None);
+    link.pass_until(100);
+    // No byte has come since, and none will.
+    link.connection.next_body(first.id, link.now);
+    assert_eq!(link.due(), Some((DeadlineReason::FrameCompletion, 130)));
+}
+
+#[test]
 fn a_drain_drops_what_stands_behind_an_exclusive_request_that_it_drops() {
     // rule: SHUT-2, FRAME-4
     for held in [true, false] {

@@ -91,6 +91,8 @@ fn after_a_close_on_control_nothing_else_is_sent_and_the_frame_is_the_last() {
         !link.connection.wants().half_close,
         "the last word was not said"
     );
+    // To report it unasked changes nothing.
+    link.connection.handle_half_closed(link.now);
     assert_eq!(numbers(&link.sent()), [99]);
     assert!(link.connection.wants().half_close);
     link.connection.handle_half_closed(link.now);
@@ -211,7 +213,10 @@ fn a_close_that_is_decided_stands_whatever_comes_after_it() {
             link.sent(),
             [(1, Some(1)), (2, Some(1)), (3, Some(1)), (99, Some(1))]
         );
-        assert_eq!(goodbyes(&link.end().0), []);
+        let (hooks, _) = link.end();
+        assert_eq!(goodbyes(&hooks), []);
+        let controls = hooks.iter().filter(|hook| matches!(hook, Hook::Control(_)));
+        assert_eq!(controls.count(), 0, "what still comes is dropped unread");
     });
     for_both(|mut link: AnyLink| {
         // Another handler panics meanwhile: fatal, but the last word has been chosen.
