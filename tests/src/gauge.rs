@@ -20,6 +20,8 @@ pub struct Gauge {
     pub written: usize,
     /// Whether it took nothing of the last one.
     pub blocked: bool,
+    /// Whether the peer's end of output has been read.
+    pub peer_ended: bool,
 }
 
 /// A transport that tells what passes through it.
@@ -44,11 +46,22 @@ impl Gauge {
             .await
             .expect("the connection is up");
     }
+
+    /// Waits until the peer's end of output has been read.
+    pub async fn peer_ended(told: &mut watch::Receiver<Self>) {
+        soon("the end is read", told.wait_for(|gauge| gauge.peer_ended))
+            .await
+            .expect("the connection is up");
+    }
 }
 
 impl<T: Transport> Transport for Gauged<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        self.transport.poll_read(cx, buf)
+        let polled = self.transport.poll_read(cx, buf);
+        if let Poll::Ready(Ok(0)) = polled {
+            self.gauge.send_modify(|gauge| gauge.peer_ended = true);
+        }
+        polled
     }
 
     fn poll_write(

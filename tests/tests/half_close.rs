@@ -9,10 +9,11 @@ use wireframe::{
     WireframeApp,
 };
 use wireframe_tests::{
-    ANSWER, InOrderRecords, NOTICE, Raw, Record, ended, on_each_runtime, single, soon, start,
+    ANSWER, Gauge, InOrderRecords, NOTICE, Record, ended, on_each_runtime, single, soon,
 };
 
-const REQUESTS: u8 = 50;
+/// Some run, the rest is held back.
+const REQUESTS: u8 = 30;
 
 type Gate = watch::Receiver<bool>;
 
@@ -39,21 +40,22 @@ fn all_answers_arrive_after_the_client_has_ended_its_output_and_then_the_end() {
     // rule: RESP-10
     on_each_runtime(|| async {
         let (app, gate) = gated(WireframeApp::new());
-        let server = start(app).await;
-        let mut peer = Raw::connect(server.address).await;
+        let mut lone = single(app).await;
+        let driver = tokio::spawn(lone.driver);
         let request = |n| Envelope::new(1, vec![n]).with_correlation_id(u64::from(n));
         for n in 0..REQUESTS {
-            peer.send_envelope(&request(n)).await;
+            lone.peer.send_envelope(&request(n)).await;
         }
-        peer.end_output().await;
+        lone.peer.end_output().await;
+        Gauge::peer_ended(&mut lone.gauge).await;
         gate.send_replace(true);
         let mut replies = Vec::new();
-        while let Some(reply) = peer.next_envelope().await {
+        while let Some(reply) = lone.peer.next_envelope().await {
             replies.push(reply);
         }
         replies.sort_by_key(|reply| reply.correlation_id);
         assert_eq!(replies, (0..REQUESTS).map(request).collect::<Vec<_>>());
-        server.end().await;
+        assert_eq!(ended(driver).await, CloseReason::PeerClosed);
     });
 }
 
@@ -73,15 +75,16 @@ fn answers_in_order_and_accepted_pushes_arrive_after_a_half_close() {
         }
         let protocol = InOrderRecords::default();
         let (app, gate) = gated(WireframeApp::with_protocol(protocol));
-        let server = start(app.on_connect(push_late)).await;
-        let mut peer = Raw::connect(server.address).await;
+        let mut lone = single(app.on_connect(push_late)).await;
+        let driver = tokio::spawn(lone.driver);
         for n in 0..REQUESTS {
-            peer.send_record(&Record::new(1, vec![n])).await;
+            lone.peer.send_record(&Record::new(1, vec![n])).await;
         }
-        peer.end_output().await;
+        lone.peer.end_output().await;
+        Gauge::peer_ended(&mut lone.gauge).await;
         gate.send_replace(true);
         let (mut answers, mut pushes) = (Vec::new(), Vec::new());
-        while let Some(record) = peer.next_record().await {
+        while let Some(record) = lone.peer.next_record().await {
             match record.route {
                 NOTICE => pushes.push(record),
                 _ => answers.push(record),
@@ -91,7 +94,7 @@ fn answers_in_order_and_accepted_pushes_arrive_after_a_half_close() {
         assert_eq!(answers, (0..REQUESTS).map(answer).collect::<Vec<_>>());
         let push = |n| Record::new(NOTICE, vec![n]);
         assert_eq!(pushes, (0..10).map(push).collect::<Vec<_>>());
-        server.end().await;
+        assert_eq!(ended(driver).await, CloseReason::PeerClosed);
     });
 }
 
