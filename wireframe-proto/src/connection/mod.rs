@@ -12,7 +12,7 @@ mod timers;
 pub use lifecycle::Shutdown;
 pub use outbound::Filled;
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::fmt;
 
 use bytes::BytesMut;
@@ -123,8 +123,9 @@ enum Phase<F> {
     Active,
     /// Finishes what is under way.
     Draining,
-    /// Says its last word, flushes, half-closes and waits for the peer.
-    Closing(Closing<F>),
+    /// Says its last word, flushes, half-closes and waits for the peer. Boxed because
+    /// every connection has room for it, and few are here.
+    Closing(Box<Closing<F>>),
     Closed {
         reason: CloseReason,
         announced: bool,
@@ -143,18 +144,18 @@ struct Closing<F> {
 }
 
 impl<F> Closing<F> {
-    const fn new(
+    fn new(
         reason: CloseReason,
         request: Option<RequestInfo>,
         last_words: VecDeque<F>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             reason,
             announced: false,
             last_words,
             request,
             half_closed: false,
-        }
+        })
     }
 }
 
