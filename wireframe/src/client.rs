@@ -473,7 +473,6 @@ impl<F> Caller<F> {
 
     /// The connection has ended; these calls had not begun.
     pub(crate) fn end(&mut self, reason: &CloseReason, queued: &[(usize, QueuedCall<F>)]) {
-        self.fail_all(reason);
         for (_, call) in queued {
             come(&call.reply, Err(CallError::Closed(reason.clone())));
         }

@@ -329,6 +329,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn close_mailbox(&mut self, reason: &CloseReason) {
         self.tasks.clear(task::discard);
         self.settle();
+        if let Some(caller) = &mut self.caller {
+            caller.fail_all(reason);
+        }
         let leftovers = self.mailbox.end();
         if let Some(caller) = &mut self.caller {
             caller.end(reason, &leftovers.calls);

@@ -78,10 +78,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Closing(reason) => {
                 tracing::debug!(connection = %self.control.id(), %reason, "closing");
                 self.drop_tasks();
-                self.mailbox.close_to_new();
+                // First the reason, for calls that wait for room in the mailbox.
                 if let Some(caller) = &mut self.caller {
                     caller.fail_all(&reason);
                 }
+                self.mailbox.close_to_new();
             }
             Event::Closed(reason) => self.ended = Some(reason),
             _ => {}

@@ -265,6 +265,30 @@ fn when_the_peer_is_gone_handlers_and_streams_are_dropped_at_once() {
 }
 
 #[test]
+fn handlers_are_dropped_when_the_connection_begins_to_close_not_when_the_peer_lets_go() {
+    // rule: RESP-10, HOOK-2
+    let protocol = Text::default();
+    let record = protocol.record.clone();
+    let app = waiting(&protocol).on_connect(move || {
+        let guard = Guard(record.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+        }
+    });
+    let mut rig = Rig::new(app);
+    rig.ask("2");
+    rig.peer.send(&[0, 0, 0, 1, 0xFF]);
+    rig.simulation.run();
+    assert!(rig.peer.is_at_end() && !rig.driver.is_done());
+    assert_eq!(protocol.record.count("dropped"), 2);
+    assert_eq!(
+        rig.reason().unwrap().to_string(),
+        "malformed input: not text"
+    );
+}
+
+#[test]
 fn a_peer_that_is_gone_ends_the_handlers_of_its_pushes_too() {
     // rule: RESP-10
     let protocol = Text::default();

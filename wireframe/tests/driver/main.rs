@@ -10,6 +10,7 @@
 
 mod answers;
 mod app;
+mod calls;
 mod client;
 mod ends;
 mod fairness;

@@ -55,6 +55,19 @@ fn large_payloads_and_small_frames_between_them_keep_their_order() {
 }
 
 #[test]
+fn large_payloads_leave_together_where_writes_are_vectored() {
+    for (vectored, writes) in [(true, 1), (false, 12)] {
+        let mut rig = Rig::new(text(&Text::default()));
+        rig.script.set_vectored(vectored);
+        for _ in 0..6 {
+            rig.push.try_push(Low, line("!".repeat(10_000))).unwrap();
+        }
+        assert_eq!(rig.heard().len(), 6);
+        assert_eq!(rig.script.writes().len(), writes);
+    }
+}
+
+#[test]
 fn a_write_of_length_zero_is_a_failure_not_a_loop() {
     for after in [0, 3] {
         let protocol = Text::default();
@@ -155,7 +168,6 @@ fn a_half_close_that_fails_ends_the_connection_all_the_same() {
 
 #[test]
 fn a_hundred_answers_that_are_ready_together_leave_in_at_most_two_writes() {
-    // rule: RESP-7
     let simulation = Simulation::new();
     let (near, mut peer) = link(1 << 20);
     let script = near.script();
