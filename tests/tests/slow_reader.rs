@@ -44,7 +44,6 @@ fn a_slow_reader_bounds_what_is_pulled_and_accepted_and_loses_nothing() {
     // rule: PUSH-1
     // rule: SEL-2
     // rule: SEL-8
-    // rule: RESP-11
     on_each_runtime(|| async {
         let pulled = Pulled::default();
         let app = WireframeApp::new()
