@@ -33,7 +33,8 @@ pub use transport::Transport;
 pub use wireframe_proto as proto;
 pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
-    CorrelationId, Envelope, EnvelopeProtocol, FragmentMeta, FragmentStrategy, FrameBuf, HalfClose,
-    LengthDelimited, Limits, Malformed, Outcome, Peer, Priority, PushCapacity, PushTiming,
-    Reaction, RequestInfo, Role, Side, Unencodable, View, WireframeProtocol,
+    CorrelationId, Envelope, EnvelopeProtocol, FairnessConfig, FragmentMeta, FragmentStrategy,
+    FrameBuf, HalfClose, LengthDelimited, Limits, Malformed, Outcome, Peer, PrefixWidth, Priority,
+    PushCapacity, PushTiming, Reaction, RequestInfo, Role, Side, Timeouts, Unencodable, View,
+    WireframeProtocol,
 };
