@@ -1,9 +1,16 @@
 //! What a peer gets that sends what nobody can take, and what others notice of it.
 
-use std::net::SocketAddr;
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
-use wireframe::{Envelope, WireframeApp};
+use wireframe::{
+    AnswerOrder, CorrelationId, Envelope, EnvelopeProtocol, LengthDelimited, Role, View,
+    WireframeApp, WireframeProtocol, proto::EnvelopeCodec,
+};
 use wireframe_tests::{
     ANSWER, ERROR, GOODBYE, InOrderRecords, Raw, Record, on_each_runtime, start,
 };
@@ -215,4 +222,49 @@ fn a_handler_that_panics_ends_its_own_connection_alone() {
     let request = [&[0, 0, 0, 12], &request[..]].concat();
     ends_its_connection_with(&request, "a handler panicked");
     closes_its_connection_by_default(&[0, 0, 0, 3, 2, 0, 0]);
+}
+
+/// The default protocol, whose framing panics for the first connection.
+struct Shy(AtomicBool);
+
+impl WireframeProtocol for Shy {
+    type Frame = Envelope;
+    type Error = Infallible;
+    type Codec = EnvelopeCodec;
+    type Framing = LengthDelimited;
+    type Session = ();
+
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
+
+    fn codec(&self) -> EnvelopeCodec {
+        EnvelopeCodec
+    }
+
+    fn framing(&self) -> LengthDelimited {
+        assert!(self.0.swap(true, Ordering::Relaxed), "the test wants it so");
+        LengthDelimited::default()
+    }
+
+    fn classify(&self, frame: &Envelope, view: &View<'_, ()>) -> Role {
+        EnvelopeProtocol::default().classify(frame, view)
+    }
+
+    fn correlate(&self, frame: &mut Envelope, id: CorrelationId) {
+        frame.correlation_id = Some(id.0);
+    }
+}
+
+#[test]
+fn a_protocol_that_panics_over_a_new_connection_loses_that_one_alone() {
+    // rule: HOOK-7
+    on_each_runtime(|| async {
+        let shy = Shy(AtomicBool::new(false));
+        let server = start(WireframeApp::with_protocol(shy).route(ECHO, echo)).await;
+        let mut first = Raw::connect(server.address).await;
+        first.expect_end().await;
+        let mut second = Raw::connect(server.address).await;
+        is_served_by_default(&mut second).await;
+        drop(second);
+        server.end().await;
+    });
 }

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -83,7 +84,15 @@ fn start<P: Protocol, T: Transport + 'static>(
     environment: &Environment,
     handle: &ServerHandle,
 ) {
-    let driver = Driver::server(app, transport, address, environment);
+    // It makes the protocol's codec, framing and session: code of the user.
+    let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
+    let Ok(driver) = catch_unwind(driver) else {
+        tracing::error!(
+            ?address,
+            "the protocol panicked over a new connection, which is dropped"
+        );
+        return;
+    };
     let entry = handle.enter(driver.push_handle().connection());
     environment.tasks.spawn(Served {
         driver,

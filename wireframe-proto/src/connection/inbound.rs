@@ -36,16 +36,18 @@ impl<P: WireframeProtocol> Connection<P> {
     /// frame, the larger of 256 KiB and twice what has arrived of it.
     pub fn receive_buffer(&mut self) -> &mut BytesMut {
         let arrived = self.receive.len();
-        let want = match &self.unit {
-            Some(unit) => {
-                let missing = to_usize(unit.payload_len).saturating_sub(arrived);
-                missing.min(arrived.max(ON_TRUST.saturating_sub(arrived)))
-            }
-            None => self.config.limits.read_buffer.get(),
+        let missing = self
+            .unit
+            .as_ref()
+            .map_or(0, |unit| to_usize(unit.payload_len).saturating_sub(arrived));
+        let want = match missing {
+            // What comes next is another unit, even if this one has to wait.
+            0 => self.config.limits.read_buffer.get(),
+            _ => missing.min(arrived.max(ON_TRUST.saturating_sub(arrived))),
         };
         let room = self.receive.capacity() - arrived;
         if room < want.min(MIN_ROOM) || (arrived == 0 && room < want) {
-            self.renew_receive_buffer(want.max(1));
+            self.renew_receive_buffer(want);
         }
         &mut self.receive
     }

@@ -54,7 +54,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Takes pushes that the caller has accepted, and empties `batch`: for
-    /// [`PushBound::Caller`]. They are taken whatever there is, until
+    /// [`PushBound::Caller`](crate::PushBound::Caller). They are taken whatever there is, until
     /// [`end_pushes`](Self::end_pushes) or the end of the connection; after that `batch`
     /// is left as it is.
     pub fn accept_pushes(&mut self, priority: Priority, batch: &mut VecDeque<Accepted<P::Frame>>) {
@@ -63,8 +63,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// With [`PushBound::Caller`]: every accepted push has been handed over, and no
-    /// more will come.
+    /// With [`PushBound::Caller`](crate::PushBound::Caller): every accepted push has been
+    /// handed over, and no more will come.
     pub fn end_pushes(&mut self) {
         self.pushes_ended = true;
         self.pushes.open = false;

@@ -201,3 +201,28 @@ fn a_drain_drops_what_stands_behind_an_exclusive_request_that_it_drops() {
         assert_eq!(outcomes, [Outcome::Done]);
     }
 }
+
+#[test]
+fn there_is_room_to_read_behind_a_whole_body_frame_that_nobody_awaits() {
+    // rule: FRAME-4, LIM-10
+    let mut link = Link::new(Config::default(), InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let command = link.started()[0];
+    assert_eq!(
+        link.connection.next_body(command.id, link.now),
+        Body::Pending
+    );
+    let wire = body(true, "all of it").wire();
+    let (front, rest) = wire.split_at(wire.len() - 1);
+    link.receive_bytes(front);
+    assert_eq!(link.events(), []);
+    link.connection.stop_awaiting_body(command.id);
+    // A buffer that the rest of the frame fills to the brim.
+    let mut exact = bytes::BytesMut::with_capacity(link.connection.receive_buffer().len() + 1);
+    exact.extend_from_slice(&link.connection.receive_buffer()[..]);
+    *link.connection.receive_buffer() = exact;
+    link.receive_bytes(rest);
+    assert!(link.connection.wants().read);
+    let buffer = link.connection.receive_buffer();
+    assert!(buffer.capacity() > buffer.len());
+}
