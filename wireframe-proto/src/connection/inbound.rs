@@ -298,18 +298,18 @@ impl<P: WireframeProtocol> Connection<P> {
             return Ok(None);
         }
         let mut unit = self.receive.split_to(header_len + payload_len);
-        unit.advance(header_len);
         self.counted = self.receive.len();
         self.starved_at = None;
         self.frame_since = None;
         self.in_user_code = true;
-        self.framing.unmask(&meta, 0, &mut unit);
+        let payload = unit.get_mut(header_len..).unwrap_or_default();
+        self.framing.unmask(&meta, 0, payload);
         self.in_user_code = false;
-        let payload = if payload_len < COPY_BELOW && self.keeps_frames() {
-            Bytes::copy_from_slice(&unit)
-        } else {
-            unit.freeze()
-        };
+        if payload_len < COPY_BELOW && self.keeps_frames() {
+            return Ok(Some((meta, Bytes::copy_from_slice(payload))));
+        }
+        let mut payload = unit.freeze();
+        payload.advance(header_len);
         Ok(Some((meta, payload)))
     }
 

@@ -1,6 +1,12 @@
 //! Functions as handlers.
 
-use std::{marker::PhantomData, pin::Pin};
+use std::{
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
 
 use super::extract::{Extract, Needs, Parts};
 use crate::{
@@ -43,6 +49,32 @@ pub trait Handler<P: Protocol, Args>: Send + Sync + 'static {
     ) -> Option<impl Future<Output = Answer<P>> + Send + 'static>;
 }
 
+pin_project! {
+    /// A handler's future, whose output becomes an answer. Written by hand because an
+    /// async block would keep room for the future twice.
+    struct Answering<P, Fut> {
+        #[pin]
+        handling: Fut,
+        route: u32,
+        protocol: PhantomData<fn() -> P>,
+    }
+}
+
+impl<P, Fut> Future for Answering<P, Fut>
+where
+    P: Protocol,
+    Fut: Future<Output: IntoResponse<P::Frame, P::Error>>,
+{
+    type Output = Answer<P>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let output = this.handling.poll(cx);
+        output.map(|output| output.into_response(*this.route))
+    }
+}
+
 macro_rules! handlers {
     ($(($($arg:ident $value:ident)*))*) => {$(
         impl<P, Fun, Fut, Res, $($arg,)*> Handler<P, ($($arg,)*)> for Fun
@@ -68,8 +100,11 @@ macro_rules! handlers {
             ) -> Option<impl Future<Output = Answer<P>> + Send + 'static> {
                 let route = _parts.info.map_or(0, |info| info.route);
                 $(let $value = $arg::extract(_parts)?;)*
-                let handling = self($($value),*);
-                Some(async move { handling.await.into_response(route) })
+                Some(Answering {
+                    handling: self($($value),*),
+                    route,
+                    protocol: PhantomData::<fn() -> P>,
+                })
             }
         }
     )*};
@@ -91,7 +126,21 @@ handlers! {
 pub(crate) trait AnyHandler<P: Protocol>: Send + Sync {
     fn frames_taken(&self) -> usize;
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
-    fn call(&self, parts: &mut Parts<'_, P>) -> Option<Handling<P>>;
+
+    /// Makes the handler's arguments, calls it, and polls it once; most are done by
+    /// then. `None` if an argument could not be made.
+    fn start(
+        &self,
+        parts: &mut Parts<'_, P>,
+        cx: &mut Context<'_>,
+    ) -> Option<Started<Handling<P>, Answer<P>>>;
+}
+
+/// How far a handler has come.
+pub(crate) enum Started<H, A> {
+    /// What is left of it.
+    AtWork(H),
+    Done(A),
 }
 
 struct Erased<H, Args> {
@@ -117,7 +166,15 @@ impl<P: Protocol, Args, H: Handler<P, Args>> AnyHandler<P> for Erased<H, Args> {
         self.handler.check(needs)
     }
 
-    fn call(&self, parts: &mut Parts<'_, P>) -> Option<Handling<P>> {
-        Some(Box::pin(self.handler.call(parts)?))
+    fn start(
+        &self,
+        parts: &mut Parts<'_, P>,
+        cx: &mut Context<'_>,
+    ) -> Option<Started<Handling<P>, Answer<P>>> {
+        let mut handling = Box::pin(self.handler.call(parts)?);
+        Some(match handling.as_mut().poll(cx) {
+            Poll::Pending => Started::AtWork(handling),
+            Poll::Ready(answer) => Started::Done(answer),
+        })
     }
 }

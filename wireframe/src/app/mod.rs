@@ -12,7 +12,7 @@ use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
 pub(crate) use extract::Surroundings;
 pub use extract::{Extract, Inbound, Needs, Parts, State};
 pub use handler::Handler;
-pub(crate) use handler::{Answer, AnyHandler, Handling};
+pub(crate) use handler::{Answer, AnyHandler, Handling, Started};
 pub(crate) use state::StateMap;
 
 use crate::{

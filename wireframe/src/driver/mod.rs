@@ -196,9 +196,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         self.take_pushes();
         self.poll_woken();
-        self.take_events();
+        self.take_events(cx);
         if !std::mem::replace(&mut self.connected, true) && self.is_open() {
-            self.serve_connect();
+            self.serve_connect(cx);
         }
         self.produce();
         let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
@@ -232,10 +232,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Moves what was pushed into the engine.
+    #[inline]
     fn take_pushes(&mut self) {
-        if !self.mailbox.is_filled() {
-            return;
+        if self.mailbox.is_filled() {
+            self.take_batch();
         }
+    }
+
+    fn take_batch(&mut self) {
         let batch = self.batch.get_or_insert_default();
         self.mailbox.drain_into(batch);
         if let Some(caller) = &mut self.caller {

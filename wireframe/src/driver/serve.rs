@@ -1,13 +1,15 @@
 //! Serving what the engine reports, and feeding it what handlers answer.
 
+use std::task::Context;
+
 use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, UndeliveredReason};
 
 use super::{
     Driver, EVENTS_PER_TURN, pool,
-    task::{self, Feed, Polled, Started, Task},
+    task::{self, Feed, Polled, Task},
 };
 use crate::{
-    app::{Answer, Parts},
+    app::{Answer, Parts, Started},
     error::WireframeError,
     frame::Protocol,
     transport::Transport,
@@ -32,7 +34,7 @@ enum Fed {
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Takes events and serves them, until there are none or enough output waits.
-    pub(super) fn take_events(&mut self) {
+    pub(super) fn take_events(&mut self, cx: &mut Context<'_>) {
         if self.engine.lacks_transmit_buffer()
             && self.engine.wants().event
             && let Some(buffer) = pool::take_write()
@@ -45,7 +47,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 return;
             }
             match self.engine.poll_event(self.now) {
-                Some(event) => self.serve(event),
+                Some(event) => self.serve(event, cx),
                 None => return,
             }
         }
@@ -56,10 +58,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.pushes_handled >= MAX_PUSHES_HANDLED && self.is_open() && !self.peer_gone
     }
 
-    fn serve(&mut self, event: Event<P::Frame>) {
+    fn serve(&mut self, event: Event<P::Frame>, cx: &mut Context<'_>) {
         match event {
-            Event::Request { info, frame } => self.serve_request(info, frame),
-            Event::Push(frame) => self.serve_push(frame),
+            Event::Request { info, frame } => self.serve_request(info, frame, cx),
+            Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller {
                     caller.replied(call, frame, last);
@@ -96,7 +98,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.tasks.clear(task::discard);
     }
 
-    fn serve_request(&mut self, info: RequestInfo, frame: P::Frame) {
+    /// Starts the handler of a request.
+    ///
+    /// Most handlers are done at their first poll, which is with the driver's own waker.
+    /// One that is not gets a place with a waker of its own, and is polled once more so
+    /// that it knows that one.
+    fn serve_request(&mut self, info: RequestInfo, frame: P::Frame, cx: &mut Context<'_>) {
         let Some(handler) = self.app.handler(info.route) else {
             // Refused only for a command that has ended, which this has not.
             let _ = self.engine.finish_unrouted(info.id, frame);
@@ -107,24 +114,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             info: Some(info),
             frame: Some(frame),
         };
-        let place = self.tasks.reserve();
-        match self
-            .tasks
-            .with_waker(place, |cx| task::start(handler, parts, cx))
-        {
+        match task::start(handler, parts, cx) {
             Started::AtWork(handling) => {
                 // No argument of a handler reads a body.
                 self.engine.drop_body(info.id);
-                self.tasks.fill(place, Task::Handler(info.id, handling));
+                self.go_on(Task::Handler(info.id, handling));
             }
-            Started::Done(answer) => {
-                self.tasks.release(place);
-                self.answered(info.id, answer);
-            }
+            Started::Done(answer) => self.answered(info.id, answer),
         }
     }
 
-    fn serve_push(&mut self, frame: P::Frame) {
+    fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
         if let Some(caller) = &mut self.caller
             && self.app.on_push.is_none()
         {
@@ -142,24 +142,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             info: None,
             frame: Some(frame),
         };
-        let place = self.tasks.reserve();
-        match self
-            .tasks
-            .with_waker(place, |cx| task::start(&**handler, parts, cx))
-        {
+        match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
                 self.pushes_handled += 1;
-                self.tasks.fill(place, Task::Pushed(handling));
+                self.go_on(Task::Pushed(handling));
             }
-            Started::Done(answer) => {
-                self.tasks.release(place);
-                self.handled(answer);
-            }
+            Started::Done(answer) => self.handled(answer),
         }
     }
 
     /// Starts the handler of the connection's beginning.
-    pub(super) fn serve_connect(&mut self) {
+    pub(super) fn serve_connect(&mut self, cx: &mut Context<'_>) {
         let Some(handler) = &self.app.on_connect else {
             return;
         };
@@ -168,17 +161,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             info: None,
             frame: None,
         };
-        let place = self.tasks.reserve();
-        match self
-            .tasks
-            .with_waker(place, |cx| task::start(&**handler, parts, cx))
-        {
-            Started::AtWork(handling) => self.tasks.fill(place, Task::Connected(handling)),
-            Started::Done(answer) => {
-                self.tasks.release(place);
-                self.handled(answer);
-            }
+        match task::start(&**handler, parts, cx) {
+            Started::AtWork(handling) => self.go_on(Task::Connected(handling)),
+            Started::Done(answer) => self.handled(answer),
         }
+    }
+
+    /// Goes on with a handler that was not done at its first poll.
+    fn go_on(&mut self, task: Task<P>) {
+        let index = self.tasks.insert(task);
+        self.poll_task(index);
     }
 
     /// Polls the tasks that were woken since the last turn.

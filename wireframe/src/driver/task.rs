@@ -12,7 +12,7 @@ use futures_core::Stream;
 use wireframe_proto::{RequestId, WireframeProtocol};
 
 use crate::{
-    app::{Answer, AnyHandler, Handling, Parts},
+    app::{Answer, AnyHandler, Handling, Parts, Started},
     error::WireframeError,
     frame::Protocol,
     response::{FrameStream, Response},
@@ -71,36 +71,26 @@ pub(super) fn discard<T>(value: T) {
     });
 }
 
-/// How far a handler has come: `H` is what is left of it. `Done` without an answer
-/// means that it panicked.
-pub(super) enum Started<P: Protocol, H> {
-    AtWork(H),
-    Done(Option<Answer<P>>),
-}
-
-/// Makes a handler's arguments, calls it, and polls it once. Most are done by then.
+/// Starts a handler. One that is done without an answer has panicked.
 #[inline]
 pub(super) fn start<P: Protocol>(
     handler: &dyn AnyHandler<P>,
     mut parts: Parts<'_, P>,
     cx: &mut Context<'_>,
-) -> Started<P, Handling<P>> {
-    let start = AssertUnwindSafe(move || {
-        let mut handling = handler.call(&mut parts)?;
-        Some(match handling.as_mut().poll(cx) {
-            Poll::Pending => Started::AtWork(handling),
-            Poll::Ready(answer) => Started::Done(Some(answer)),
-        })
-    });
-    let started = std::panic::catch_unwind(start).ok().flatten();
-    started.unwrap_or(Started::Done(None))
+) -> Started<Handling<P>, Option<Answer<P>>> {
+    let start = AssertUnwindSafe(move || handler.start(&mut parts, cx));
+    match std::panic::catch_unwind(start) {
+        Ok(Some(Started::AtWork(handling))) => Started::AtWork(handling),
+        Ok(Some(Started::Done(answer))) => Started::Done(Some(answer)),
+        Ok(None) | Err(_) => Started::Done(None),
+    }
 }
 
 /// Polls a handler again.
 pub(super) fn poll_handling<P: Protocol>(
     handling: &mut Handling<P>,
     cx: &mut Context<'_>,
-) -> Started<P, ()> {
+) -> Started<(), Option<Answer<P>>> {
     match contain(|| handling.as_mut().poll(cx)) {
         Polled::Pending => Started::AtWork(()),
         Polled::Ready(answer) => Started::Done(Some(answer)),

@@ -66,14 +66,11 @@ impl<T> TaskSet<T> {
 
     /// Adds a task. It is not polled before it is asked to be.
     pub(super) fn insert(&mut self, task: T) -> u32 {
-        let index = self.reserve();
-        self.fill(index, task);
-        index
-    }
-
-    /// A place for a task that may come to need one. It has a waker already.
-    pub(super) fn reserve(&mut self) -> u32 {
+        self.live += 1;
         if let Some(index) = self.free.pop() {
+            if let Some(place) = self.places.get_mut(index as usize) {
+                place.task = Some(task);
+            }
             return index;
         }
         // Bounded by the commands in flight and the pushes being handled.
@@ -90,31 +87,11 @@ impl<T> TaskSet<T> {
             woken: Arc::clone(woken),
         });
         self.places.push(Place {
-            task: None,
+            task: Some(task),
             waker: Waker::from(Arc::clone(&shared)),
             shared,
         });
         index
-    }
-
-    /// Runs `f` with the waker of a reserved place.
-    #[inline]
-    pub(super) fn with_waker<R>(&self, index: u32, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        let waker = self.places.get(index as usize).map(|place| &place.waker);
-        f(&mut Context::from_waker(waker.unwrap_or(Waker::noop())))
-    }
-
-    /// Puts a task in a reserved place.
-    pub(super) fn fill(&mut self, index: u32, task: T) {
-        if let Some(place) = self.places.get_mut(index as usize) {
-            place.task = Some(task);
-            self.live += 1;
-        }
-    }
-
-    /// Gives a reserved place back that no task came to need.
-    pub(super) fn release(&mut self, index: u32) {
-        self.free.push(index);
     }
 
     /// Lets `poll` poll the task there, if there is one.
