@@ -46,19 +46,14 @@ impl<P: WireframeProtocol> Connection<P> {
             _ => missing.min(arrived.max(ON_TRUST.saturating_sub(arrived))),
         };
         let room = self.receive.capacity() - arrived;
-        if room < want.min(MIN_ROOM) || (arrived == 0 && room < want) {
-            self.renew_receive_buffer(want);
-        }
-        &mut self.receive
-    }
-
-    /// Makes room for `want` bytes, in the old buffer if nobody else holds a part of it.
-    fn renew_receive_buffer(&mut self, want: usize) {
-        if !self.receive.try_reclaim(want) {
-            let mut fresh = BytesMut::with_capacity(self.receive.len() + want);
+        // While somebody holds a part of the buffer, its rest is used up before there is
+        // another: a small payload that is kept shares its buffer with what came after.
+        if room < want && !self.receive.try_reclaim(want) && room < want.min(MIN_ROOM) {
+            let mut fresh = BytesMut::with_capacity(arrived + want);
             fresh.extend_from_slice(&self.receive);
             self.receive = fresh;
         }
+        &mut self.receive
     }
 
     /// Takes the read buffer away while it is empty, so that an idle connection holds

@@ -156,3 +156,30 @@ fn a_small_payload_that_is_held_back_does_not_pin_the_read_buffer() {
     // The first goes straight to its handler; the last is too large to be copied.
     assert_eq!(pinned, [true, false, true]);
 }
+
+#[test]
+fn small_payloads_that_are_kept_share_the_buffer_that_they_came_in() {
+    // rule: LIM-5
+    let peer = Peer::client_of(ConnectionId(1));
+    let mut connection = Connection::new(Config::default(), EnvelopeProtocol::default(), peer, NOW);
+    let mut kept = vec![];
+    for n in 0..1_000u16 {
+        // One at a time, each in a read of its own, and all of them stay.
+        let buffer = connection.receive_buffer();
+        let [high, low] = n.to_be_bytes();
+        buffer.extend_from_slice(&[0, 0, 0, 5, 1, 0, 2, high, low]);
+        connection.handle_received(NOW);
+        let Some(Event::Request { info, frame }) = connection.poll_event(NOW) else {
+            panic!("a request");
+        };
+        kept.push(frame.payload);
+        connection.answer(info.id, Envelope::new(1, "")).unwrap();
+        connection.poll_event(NOW);
+        if let Some(buffer) = connection.take_receive_buffer() {
+            connection.give_receive_buffer(buffer);
+        }
+    }
+    let places = kept.iter().map(|payload| payload.as_ptr() as usize);
+    let (first, last) = (places.clone().min().unwrap(), places.max().unwrap());
+    assert!(last - first < 256 * 1024, "one buffer holds them all");
+}
