@@ -37,7 +37,8 @@ need() {
         return 1
     fi
     echo "installing $2 for $1"
-    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$2"
+    timeout 120 apt-get update -q &&
+        DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -qy --no-install-recommends "$2"
 }
 
 # finish: the closing lines; ends the script.

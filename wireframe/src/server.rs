@@ -6,7 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -69,7 +69,8 @@ pub async fn serve<P: Protocol, L: Listener>(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections for now");
-                environment.clock.sleep(back_off.next()).await;
+                let mut pause = pin!(environment.clock.sleep(back_off.next()));
+                handle.until_shutdown(|cx| pause.as_mut().poll(cx)).await;
             }
         }
     }
@@ -188,6 +189,14 @@ impl ServerHandle {
         &self,
         listener: &mut L,
     ) -> Option<io::Result<Accepted<L::Transport>>> {
+        self.until_shutdown(|cx| listener.poll_accept(cx)).await
+    }
+
+    /// What is waited for; `None` once the server shuts down.
+    async fn until_shutdown<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Option<T> {
         poll_fn(|cx| {
             let fresh = cx.waker().clone();
             let mut state = lock(&self.state);
@@ -197,7 +206,7 @@ impl ServerHandle {
             let stale = state.acceptor.replace(fresh);
             drop(state);
             drop(stale);
-            listener.poll_accept(cx).map(Some)
+            poll(cx).map(Some)
         })
         .await
     }

@@ -9,8 +9,10 @@ pub(crate) use std::sync::{
 
 /// Locks, whether or not a holder has panicked.
 ///
-/// No code of the user runs in a critical section of this library, so a panic there
-/// cannot leave a half-made change behind.
+/// The library's own critical sections run no code of the user, so a panic cannot leave
+/// a half-made change behind. A session's lock is the exception: hooks and closures run
+/// under it. One that panics ends its connection, and what is left of the session is
+/// still there for `on_disconnect`.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

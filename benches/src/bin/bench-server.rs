@@ -67,7 +67,11 @@ where
     let mut config = Config::default();
     config.limits.max_frame_len =
         NonZeroUsize::new(options.server.max_frame).unwrap_or(NonZeroUsize::MIN);
-    let capacity = PushCapacity::new().with_frames(PUSH_QUEUE);
+    // The bytes bind later than the frames, whatever the frames' size.
+    let bytes = PUSH_QUEUE.saturating_mul(config.limits.max_frame_len);
+    let capacity = PushCapacity::new()
+        .with_frames(PUSH_QUEUE)
+        .with_bytes(bytes);
     let app = app
         .config(config)
         .push_limits(PushLimits::both(capacity))

@@ -107,6 +107,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn fail(&mut self, what: &'static str, error: &str) {
         let text = format!("{what}: {error}");
         self.engine.handle_transport_failed(self.now, text);
+        // The peer is gone: nobody is left to work for.
+        self.drop_tasks();
     }
 
     /// Does what is due; costs one comparison if nothing is.

@@ -91,7 +91,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    fn drop_tasks(&mut self) {
+    pub(super) fn drop_tasks(&mut self) {
         self.runnable.clear();
         self.blocked.clear();
         self.pushes_handled = 0;

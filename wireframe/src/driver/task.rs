@@ -1,6 +1,7 @@
 //! What a connection's application has under way.
 
 use std::{
+    io,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
@@ -82,7 +83,11 @@ pub(super) fn start<P: Protocol>(
     match std::panic::catch_unwind(start) {
         Ok(Some(Started::AtWork(handling))) => Started::AtWork(handling),
         Ok(Some(Started::Done(answer))) => Started::Done(Some(answer)),
-        Ok(None) | Err(_) => Started::Done(None),
+        Ok(None) => {
+            let error = io::Error::other("an argument of the handler could not be made");
+            Started::Done(Some(Err(error.into())))
+        }
+        Err(_) => Started::Done(None),
     }
 }
 
