@@ -152,7 +152,8 @@ pub enum Role {
         /// The protocol's name for the exchange, if it has one.
         correlation: Option<CorrelationId>,
         /// Starts when all before it have ended, and nothing behind it is decoded until
-        /// it has ended: for commands that change what later bytes mean.
+        /// it has ended, or while its handler awaits a body frame; no command behind it
+        /// starts before. For commands that change what later bytes mean.
         exclusive: bool,
     },
     /// Belongs to a command in flight.

@@ -196,7 +196,8 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn may_decode(&self) -> bool {
         let limits = &self.config.limits;
         let behind_exclusive = self.commands.exclusive().is_some_and(|command| {
-            // A body frame is let through when somebody waits for it.
+            // Its body is let through when somebody waits for it; what comes before that
+            // is served as ever, but that no command begins.
             command
                 .body
                 .as_ref()

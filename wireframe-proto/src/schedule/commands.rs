@@ -104,8 +104,8 @@ pub(crate) struct Commands<F> {
     held_bytes: usize,
     /// Answers with something to send, in the order of their turns. Correlated only.
     ring: VecDeque<u32>,
-    /// The exclusive command that is live, if any; it is the newest.
-    exclusive: Option<u32>,
+    /// Exclusive commands that are live, oldest first. Only the first can have started.
+    exclusives: VecDeque<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
     /// Bodies that are full.
@@ -144,7 +144,7 @@ impl<F> Commands<F> {
             held_unnamed: VecDeque::new(),
             held_bytes: 0,
             ring: VecDeque::new(),
-            exclusive: None,
+            exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,
             by_id: None,
@@ -190,7 +190,8 @@ impl<F> Commands<F> {
 
     /// Whether an exclusive command is held.
     pub(crate) fn holds_exclusive(&self) -> bool {
-        self.exclusive().is_some_and(|c| c.stage == Stage::Held)
+        let newest = self.exclusives.back().and_then(|&index| self.at(index));
+        newest.is_some_and(|command| command.stage == Stage::Held)
     }
 
     /// Takes what waits of a command's answer, out of its turn.
@@ -199,9 +200,10 @@ impl<F> Commands<F> {
         answer.unwrap_or_default()
     }
 
-    /// The live exclusive command.
+    /// The oldest live exclusive command.
+    #[inline]
     pub(crate) fn exclusive(&self) -> Option<&Command<F>> {
-        self.at(self.exclusive?)
+        self.at(*self.exclusives.front()?)
     }
 
     #[inline]
@@ -261,7 +263,7 @@ impl<F> Commands<F> {
         }
         self.live.push_back(index, &mut Live(&mut self.places));
         if exclusive {
-            self.exclusive = Some(index);
+            self.exclusives.push_back(index);
         }
         if let (Some(by_id), Some(id)) = (&mut self.by_id, correlation) {
             by_id.insert(id, index);
@@ -275,8 +277,21 @@ impl<F> Commands<F> {
             return false;
         };
         self.running < max_in_flight
+            && !self.is_behind_exclusive(command)
             && (!self.runs_alone(index) || self.unnamed_running == 0)
             && (!command.exclusive || self.live.head() == Some(index))
+    }
+
+    /// Whether an older command that is exclusive has not ended.
+    #[inline]
+    fn is_behind_exclusive(&self, command: &Command<F>) -> bool {
+        self.exclusive()
+            .is_some_and(|exclusive| self.age(exclusive) > self.age(command))
+    }
+
+    /// How many commands have been entered since that one.
+    fn age(&self, command: &Command<F>) -> u32 {
+        self.entered.wrapping_sub(command.info.id.generation)
     }
 
     /// Marks a command as running.
@@ -320,10 +335,7 @@ impl<F> Commands<F> {
     }
 
     fn next_held(&self, max_in_flight: usize) -> Option<u32> {
-        let age = |&index: &u32| {
-            let command = self.at(index);
-            command.map(|c| self.entered.wrapping_sub(c.info.id.generation))
-        };
+        let age = |&index: &u32| self.at(index).map(|command| self.age(command));
         [self.held.front(), self.held_unnamed.front()]
             .into_iter()
             .filter_map(|held| Some(held?.index))
@@ -340,6 +352,9 @@ impl<F> Commands<F> {
     /// Drops all commands that are held.
     pub(crate) fn drop_held(&mut self) -> usize {
         let dropped = self.held();
+        // All but the first are held.
+        let started = self.exclusive().is_some_and(|c| c.stage != Stage::Held);
+        self.exclusives.truncate(usize::from(started));
         let mut held = core::mem::take(&mut self.held);
         held.append(&mut self.held_unnamed);
         for held in held {
@@ -389,8 +404,8 @@ impl<F> Commands<F> {
         }
         command.vacate();
         self.free.push(index);
-        if self.exclusive == Some(index) {
-            self.exclusive = None;
+        if self.exclusives.front() == Some(&index) {
+            self.exclusives.pop_front();
         }
         if let (Some(by_id), Some(id)) = (&mut self.by_id, id)
             && by_id.get(&id) == Some(&index)

@@ -1,6 +1,6 @@
 //! Commands that change what later bytes mean.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
 use super::support::{Correlated, Frame, InOrder, Kind, Link, OVERHEAD, ends};
@@ -103,6 +103,95 @@ fn one_frame_is_decoded_each_time_its_handler_awaits_a_body() {
         .answer(first.id, Frame::numbered(1))
         .unwrap();
     assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn no_command_starts_behind_one_that_awaits_its_body() {
+    // rule: FRAME-4
+    let mut link = Link::new(Config::default(), Correlated::default());
+    let first = body(true, "b").with_id(1);
+    let behind = [Frame::request(2), Frame::request(None), exclusive(3)];
+    link.receive(&[exclusive(1)]);
+    let started = link.started()[0];
+    link.receive(&behind);
+    link.receive(&[Frame::request(4), Frame::request(None), first]);
+    assert_eq!(
+        link.connection.next_body(started.id, link.now),
+        Body::Pending
+    );
+    let events = link.events();
+    assert_eq!(events.last(), Some(&Event::Body(started)));
+    let held = |event: &Event<Frame>| matches!(event, Event::HeldBack(_));
+    assert!(events[..5].iter().all(held), "{events:?}");
+    // Each waits for its turn, and none passes the second exclusive one.
+    let mut turn = vec![started];
+    let mut turns: Vec<Vec<_>> = vec![];
+    while !turn.is_empty() {
+        turns.push(turn.iter().map(|c| c.correlation.map(|id| id.0)).collect());
+        for command in turn {
+            link.connection
+                .answer(command.id, Frame::numbered(1))
+                .unwrap();
+        }
+        turn = link.started();
+    }
+    let expected: [Vec<Option<u64>>; 4] = [
+        vec![Some(1)],
+        vec![Some(2), None],
+        vec![Some(3)],
+        vec![Some(4), None],
+    ];
+    assert_eq!(turns, expected);
+}
+
+#[test]
+fn its_body_is_found_behind_another_exclusive_request() {
+    // rule: FRAME-4
+    let mut link = Link::new(Config::default(), InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let first = link.started()[0];
+    assert_eq!(link.connection.next_body(first.id, link.now), Body::Pending);
+    link.receive(&[exclusive(2), body(true, "b"), Frame::request(3)]);
+    let events = link.events();
+    assert!(matches!(events[..], [Event::HeldBack(_), Event::Body(info)] if info == first));
+    assert!(matches!(
+        link.connection.next_body(first.id, link.now),
+        Body::Frame(_)
+    ));
+    assert_eq!(link.connection.next_body(first.id, link.now), Body::End);
+    let mut running = first;
+    for id in [2, 3] {
+        assert_eq!(link.events(), []);
+        link.connection
+            .answer(running.id, Frame::numbered(1))
+            .unwrap();
+        running = link.started()[0];
+        assert_eq!(running.correlation.map(|id| id.0), Some(id));
+    }
+}
+
+#[test]
+fn what_is_held_behind_one_that_awaits_its_body_is_bounded() {
+    // rule: FRAME-4, RESP-7
+    let mut config = Config::default();
+    config.limits.max_held_back = nonzero(2);
+    config.limits.read_buffer = nonzero(OVERHEAD);
+    config.timeouts.body = Duration::from_millis(30);
+    let mut link = Link::new(config, InOrder::default());
+    link.receive(&[exclusive(1)]);
+    let first = link.started()[0];
+    assert_eq!(link.connection.next_body(first.id, link.now), Body::Pending);
+    link.receive(&[2, 3, 4].map(Frame::request));
+    link.receive(&[body(true, "too far behind")]);
+    assert_eq!(link.events().len(), 2);
+    assert!(!link.connection.wants().read);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    link.pass_until(30);
+    assert_eq!(link.events(), [Event::Body(first)]);
+    assert_eq!(
+        link.connection.next_body(first.id, link.now),
+        Body::TimedOut
+    );
 }
 
 #[test]
