@@ -272,3 +272,22 @@ fn a_sleep_is_over_when_the_clock_says_so_not_before() {
     simulation.run();
     assert!(!driver.is_done(), "half a header has thirty seconds");
 }
+
+/// Is not there.
+struct Missing;
+
+impl<P: wireframe::Protocol> wireframe::Extract<P> for Missing {
+    fn extract(_: &mut wireframe::Parts<'_, P>) -> Option<Self> {
+        None
+    }
+}
+
+#[test]
+fn an_argument_that_cannot_be_made_fails_its_handler_and_says_so() {
+    let mut rig = Rig::new(text(&Text::default()).route(1, async |_: Missing| "never"));
+    assert_eq!(rig.exchange("1"), [""; 0]);
+    let reason = wireframe::CloseReason::HandlerFailed(
+        "an argument of the handler could not be made".to_owned(),
+    );
+    assert_eq!(rig.reason(), Some(reason));
+}

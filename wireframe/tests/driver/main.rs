@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod accepting;
 mod answers;
 mod app;
 mod calls;
