@@ -2,6 +2,7 @@
 
 mod any_order;
 mod any_output;
+mod bare_protocol;
 mod between_commands;
 mod bodies;
 mod buffers;
