@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 use crate::ids::{CallId, CorrelationId};
 
 /// Forgotten calls whose ids are remembered, so that their late replies are told from
-/// frames that the peer sends of its own accord.
+/// frames that the peer sends of its own accord; and those without an id whose turn has
+/// to come before more are made.
 const REMEMBERED: usize = 1024;
 
 /// The calls of one connection.
@@ -28,6 +29,8 @@ struct Table {
     in_order: VecDeque<CallId>,
     /// Forgotten calls with an id, oldest first.
     forgotten: VecDeque<(CorrelationId, CallId)>,
+    /// Forgotten calls without an id whose turn has not come.
+    forgotten_unnamed: usize,
 }
 
 impl Calls {
@@ -47,6 +50,13 @@ impl Calls {
         self.table
             .as_ref()
             .is_none_or(|table| !table.by_id.contains_key(&id))
+    }
+
+    /// Whether so many calls without an id were forgotten, and still await their turn,
+    /// that no more of them may be made.
+    pub(crate) fn unnamed_are_full(&self) -> bool {
+        let table = self.table.as_ref();
+        table.is_some_and(|table| table.forgotten_unnamed > REMEMBERED)
     }
 
     /// Enters a call.
@@ -72,10 +82,13 @@ impl Calls {
 
     /// The call was never sent.
     pub(crate) fn cancel(&mut self, call: CallId) {
-        if let Some(table) = &mut self.table
-            && let Some(Some(id)) = table.pending.remove(&call)
-        {
-            table.by_id.remove(&id);
+        let Some(table) = &mut self.table else {
+            return;
+        };
+        match table.pending.remove(&call) {
+            Some(Some(id)) => drop(table.by_id.remove(&id)),
+            None if !call.is_named() => table.end_forgotten_unnamed(),
+            _ => {}
         }
     }
 
@@ -100,8 +113,9 @@ impl Table {
         let Some(id) = self.pending.remove(&call) else {
             return false;
         };
-        if let Some(id) = id {
-            self.forgotten.push_back((id, call));
+        match id {
+            Some(id) => self.forgotten.push_back((id, call)),
+            None => self.forgotten_unnamed += 1,
         }
         if self.forgotten.len() > REMEMBERED
             && let Some((id, call)) = self.forgotten.pop_front()
@@ -124,7 +138,14 @@ impl Table {
                 None => drop(self.in_order.pop_front()),
             }
             self.pending.remove(&call);
+            if to.is_none() && !waited_for {
+                self.end_forgotten_unnamed();
+            }
         }
         waited_for.then_some(call)
+    }
+
+    fn end_forgotten_unnamed(&mut self) {
+        self.forgotten_unnamed = self.forgotten_unnamed.saturating_sub(1);
     }
 }

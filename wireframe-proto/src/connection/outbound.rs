@@ -86,8 +86,9 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push); and [`Refusal::InUse`] if a call with that id is pending,
-    /// or was forgotten and may still be answered.
+    /// As [`push`](Self::push); [`Refusal::InUse`] if a call with that id is pending, or
+    /// was forgotten and may still be answered; and [`Refusal::Full`] for a call without
+    /// an id while more than 1 024 of those were forgotten and still await their turn.
     pub fn call(
         &mut self,
         mut frame: P::Frame,
@@ -120,7 +121,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// # Errors
     ///
     /// [`Refusal::Closed`] if the connection does not begin calls any more, and
-    /// [`Refusal::InUse`] as for [`call`](Self::call).
+    /// [`Refusal::InUse`] and [`Refusal::Full`] as for [`call`](Self::call).
     pub fn register_call(
         &mut self,
         frame: &mut P::Frame,
@@ -136,6 +137,8 @@ impl<P: WireframeProtocol> Connection<P> {
             self.in_user_code = true;
             self.protocol.correlate(frame, id);
             self.in_user_code = false;
+        } else if self.calls.unnamed_are_full() {
+            return Err(Refusal::Full);
         }
         Ok(self.calls.insert(id))
     }

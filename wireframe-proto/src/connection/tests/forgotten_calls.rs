@@ -123,6 +123,46 @@ fn many_forgotten_calls_do_not_pile_up() {
 }
 
 #[test]
+fn many_forgotten_calls_without_an_id_hold_up_the_next() {
+    // rule: CLI-2, LIM-10
+    let mut link = link();
+    for _ in 0..=1_024 {
+        let call = link.call(None).unwrap();
+        link.sent();
+        link.connection.forget(call);
+    }
+    assert_eq!(link.call(None), Err(Refusal::Full));
+    let mut frame = Frame::new(Kind::Request, []);
+    let registered = link.connection.register_call(&mut frame, None);
+    assert_eq!(registered, Err(Refusal::Full));
+    assert!(link.call(Some(5)).is_ok(), "those with an id are not held");
+    // A turn ends with the last frame of its reply.
+    assert_eq!(link.replies(Kind::Reply, None), [DISCARDED]);
+    assert_eq!(link.call(None), Err(Refusal::Full));
+    assert_eq!(link.replies(Kind::LastReply, None), [DISCARDED]);
+    let next = link.call(None).unwrap();
+    link.sent();
+    for _ in 0..1_024 {
+        assert_eq!(link.replies(Kind::LastReply, None), [DISCARDED]);
+    }
+    let reply = link.replies(Kind::LastReply, None);
+    assert_eq!(answered(&reply), [(next, true)]);
+}
+
+#[test]
+fn calls_without_an_id_that_were_forgotten_and_cannot_be_sent_hold_up_nothing() {
+    // rule: CLI-2, FRAME-6
+    let mut link = link();
+    for _ in 0..2_000 {
+        let flawed = Frame::new(Kind::Flawed, []);
+        let call = link.connection.call(flawed, None).unwrap();
+        link.connection.forget(call);
+        link.sent();
+        link.events();
+    }
+}
+
+#[test]
 fn a_streaming_reply_ends_with_its_last_frame() {
     // rule: CLI-1
     let mut link = link();
