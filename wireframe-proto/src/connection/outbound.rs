@@ -276,6 +276,9 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// [`Refusal::Unknown`] if it is not live or finished already; the frame comes back.
     pub fn finish_unrouted(&mut self, id: RequestId, frame: P::Frame) -> Respond<P> {
+        if self.in_user_code {
+            return Err(Rejected::new(frame, Refusal::Closed));
+        }
         if !self.is_running(id) {
             return Err(Rejected::new(frame, Refusal::Unknown));
         }

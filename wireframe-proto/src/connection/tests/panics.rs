@@ -273,10 +273,15 @@ fn refuses_everything(connection: &mut Connection<Fragile>) {
     );
     let id = connection.commands.insert(0, None, false).id;
     connection.commands.start(id.index);
-    assert!(connection.respond(id, FRAME).is_err());
-    assert!(connection.answer(id, FRAME).is_err());
-    assert!(connection.finish(id, End::StreamComplete).is_err());
-    assert!(connection.finish_unrouted(id, FRAME).is_err());
+    let finished = connection.finish(id, End::StreamComplete);
+    assert_eq!(finished.unwrap_err(), Refusal::Closed);
+    for refused in [
+        connection.respond(id, FRAME),
+        connection.answer(id, FRAME),
+        connection.finish_unrouted(id, FRAME),
+    ] {
+        assert_eq!(refused.unwrap_err().reason, Refusal::Closed);
+    }
     assert_eq!(connection.next_body(id, NOW), Body::Gone);
     connection.drop_body(id);
     connection.stop_awaiting_body(id);
