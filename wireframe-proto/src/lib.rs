@@ -16,91 +16,108 @@
 //! # Driving a connection
 //!
 //! Whoever drives a connection moves bytes, tells the time, and serves requests. This is
-//! a complete driver for a blocking stream:
+//! a complete driver for a blocking socket:
 //!
 //! ```
-//! use std::{io::{self, Read, Write}, time};
+//! use std::{io::{self, ErrorKind, Read, Write}, net, time::{self, Duration}};
 //! use wireframe_proto::{
-//!     Config, Connection, ConnectionId, EnvelopeProtocol, Event, Filled, Instant, Peer,
+//!     CloseReason, Config, Connection, ConnectionId, EnvelopeProtocol, Event, Filled, Instant,
+//!     Peer,
 //! };
 //!
-//! fn serve(mut stream: impl Read + Write, id: ConnectionId) -> io::Result<()> {
-//!     let origin = time::Instant::now();
-//!     let now = || Instant::from_nanos(origin.elapsed().as_nanos() as u64);
-//!     let peer = Peer::client_of(id);
-//!     let mut connection = Connection::new(Config::default(), EnvelopeProtocol::default(), peer, now());
+//! type Engine = Connection<EnvelopeProtocol>;
 //!
+//! fn serve(mut stream: net::TcpStream, id: ConnectionId) -> CloseReason {
+//!     let origin = time::Instant::now();
+//!     let now = || Instant::ZERO + origin.elapsed();
+//!     let peer = Peer::client_of(id);
+//!     let mut engine = Engine::new(Config::default(), EnvelopeProtocol::default(), peer, now());
 //!     loop {
 //!         // 1. What is late.
-//!         connection.handle_timeout(now());
+//!         engine.handle_timeout(now());
 //!
 //!         // 2. What happened: serve requests, until there is nothing more.
-//!         while let Some(event) = connection.poll_event(now()) {
+//!         while let Some(event) = engine.poll_event(now()) {
 //!             match event {
 //!                 Event::Request { info, frame } => {
-//!                     // An echo: the frame that came is the whole answer.
-//!                     let _ = connection.answer(info.id, frame);
+//!                     // An echo: the frame that came is the whole answer. It is refused
+//!                     // only if the connection has ended.
+//!                     let _ = engine.answer(info.id, frame);
 //!                 }
-//!                 Event::Closed(reason) => {
-//!                     println!("{id}: {reason}");
-//!                     return Ok(());
-//!                 }
+//!                 Event::Closed(reason) => return reason,
 //!                 _ => {}
 //!             }
 //!         }
 //!
-//!         // 3. What is to be said: encode it and send it.
-//!         let filled = connection.fill(now());
-//!         while let Some(transmit) = connection.transmit() {
-//!             let written = transmit.chunks().next().map_or(Ok(0), |chunk| stream.write(chunk));
-//!             match written {
-//!                 Ok(n) => transmit.advance(n),
-//!                 Err(error) => {
-//!                     connection.handle_transport_failed(now(), error.to_string());
-//!                     break;
-//!                 }
-//!             }
-//!         }
-//!         if connection.wants().half_close {
-//!             connection.handle_half_closed(now());
-//!         }
-//!
-//!         // 4. Nothing left to do: wait for the peer.
-//!         if filled == Filled::Ready && connection.wants().read && !connection.wants().event {
-//!             let mut bytes = [0; 4096];
-//!             match stream.read(&mut bytes) {
-//!                 Ok(0) => connection.handle_eof(now()),
-//!                 Ok(n) => {
-//!                     connection.receive_buffer().extend_from_slice(&bytes[..n]);
-//!                     connection.handle_received(now());
-//!                 }
-//!                 Err(error) => connection.handle_transport_failed(now(), error.to_string()),
-//!             }
+//!         // 3. What is to be said, and 4. what the peer says.
+//!         let filled = engine.fill(now());
+//!         match exchange(&mut engine, &mut stream, filled, &now) {
+//!             // The time of a deadline has come.
+//!             Err(error) if is_over(&error) => {}
+//!             Err(error) => engine.handle_transport_failed(now(), error.to_string()),
+//!             Ok(()) => {}
 //!         }
 //!     }
 //! }
 //!
-//! # struct Script(io::Cursor<&'static [u8]>, Vec<u8>);
-//! # impl Read for Script {
-//! #     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> { self.0.read(to) }
-//! # }
-//! # impl Write for Script {
-//! #     fn write(&mut self, from: &[u8]) -> io::Result<usize> { self.1.write(from) }
-//! #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
-//! # }
-//! # let bytes = b"\0\0\0\x07\x01\x01\x2a\x03abc";
-//! # let mut script = Script(io::Cursor::new(bytes), Vec::new());
-//! # struct By<'a>(&'a mut Script);
-//! # impl Read for By<'_> {
-//! #     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> { self.0.read(to) }
-//! # }
-//! # impl Write for By<'_> {
-//! #     fn write(&mut self, from: &[u8]) -> io::Result<usize> { self.0.write(from) }
-//! #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
-//! # }
-//! # serve(By(&mut script), ConnectionId(1)).unwrap();
-//! # assert_eq!(script.1, bytes);
+//! /// Moves bytes, but not past the next deadline.
+//! fn exchange(
+//!     engine: &mut Engine,
+//!     stream: &mut net::TcpStream,
+//!     filled: Filled,
+//!     now: &impl Fn() -> Instant,
+//! ) -> io::Result<()> {
+//!     // A socket takes a limit of zero for none at all.
+//!     let left = |at: Instant| at.saturating_duration_since(now()).max(Duration::from_millis(1));
+//!     let limit = engine.poll_timeout().map(|deadline| left(deadline.at));
+//!     while let Some(transmit) = engine.transmit() {
+//!         stream.set_write_timeout(limit)?;
+//!         match stream.write(transmit.chunks().next().unwrap_or_default())? {
+//!             0 => return Err(ErrorKind::WriteZero.into()),
+//!             n => transmit.advance(n),
+//!         }
+//!     }
+//!     let wants = engine.wants();
+//!     if wants.half_close {
+//!         stream.shutdown(net::Shutdown::Write)?;
+//!         engine.handle_half_closed(now());
+//!     } else if wants.read && !wants.event && filled == Filled::Ready {
+//!         // Nothing left to do: wait for the peer.
+//!         let mut bytes = [0; 4096];
+//!         stream.set_read_timeout(engine.poll_timeout().map(|deadline| left(deadline.at)))?;
+//!         match stream.read(&mut bytes)? {
+//!             0 => engine.handle_eof(now()),
+//!             n => {
+//!                 engine.receive_buffer().extend_from_slice(&bytes[..n]);
+//!                 engine.handle_received(now());
+//!             }
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn is_over(error: &io::Error) -> bool {
+//!     let kinds = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+//!     kinds.contains(&error.kind())
+//! }
+//!
+//! // One connection, and its peer.
+//! let listener = net::TcpListener::bind("127.0.0.1:0")?;
+//! let mut peer = net::TcpStream::connect(listener.local_addr()?)?;
+//! let (stream, _) = listener.accept()?;
+//! let served = std::thread::spawn(move || serve(stream, ConnectionId(1)));
+//! let envelope = b"\0\0\0\x07\x01\x01\x2a\x03abc";
+//! peer.write_all(envelope)?;
+//! peer.shutdown(net::Shutdown::Write)?;
+//! let mut echo = Vec::new();
+//! peer.read_to_end(&mut echo)?;
+//! assert_eq!(echo, envelope);
+//! assert_eq!(served.join().unwrap(), CloseReason::PeerClosed);
+//! # Ok::<(), io::Error>(())
 //! ```
+//!
+//! The example `blocking_echo` is this with vectored writes and a thread for each
+//! connection.
 //!
 //! # Testing a protocol
 //!
