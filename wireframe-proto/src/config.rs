@@ -120,7 +120,9 @@ pub struct Timeouts {
     /// From a frame's first byte to its last, plus 1 s per 256 KiB announced. Default 30 s.
     pub frame_completion: Duration,
     /// From the decision to close to the end: for the last frames to leave and the
-    /// peer to close too. Default 5 s. A drain brings its own deadline.
+    /// peer to close too. Default 5 s. A drain has so long as well, for everything,
+    /// whether a handle, a hook or the shutdown of a server asks for it; on the bare
+    /// engine, [`Shutdown::Drain`](crate::Shutdown::Drain) names its own deadline.
     pub close: Duration,
 }
 
