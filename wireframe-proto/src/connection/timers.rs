@@ -141,6 +141,6 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Whether an engine that does not read waits for its peer nevertheless: no command
     /// ends, so that others can begin, before more of a body has come.
     fn waits_for_peer(&self) -> bool {
-        self.commands.wait_for_peer() && self.commands.full_bodies() == 0 && !self.control_is_full()
+        self.commands.wait_for_peer() && !self.control_is_full()
     }
 }

@@ -110,6 +110,8 @@ pub(crate) struct Commands<F> {
     awaited: List,
     /// Bodies that are full.
     full_bodies: usize,
+    /// Those of them whose command is held.
+    full_held: usize,
     /// Commands by correlation id; made when the first body frame names one.
     by_id: Option<Box<HashMap<CorrelationId, u32>>>,
 }
@@ -147,6 +149,7 @@ impl<F> Commands<F> {
             exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,
+            full_held: 0,
             by_id: None,
         }
     }
@@ -175,8 +178,12 @@ impl<F> Commands<F> {
         self.awaited.len()
     }
 
-    /// Whether no command can end before more of a body has come.
+    /// Whether no command can end before more of a body has come. A full body that its
+    /// handler may yet read says no; that of a command which is held says nothing.
     pub(crate) fn wait_for_peer(&self) -> bool {
+        if self.full_bodies > self.full_held {
+            return false;
+        }
         match self.order {
             // The others wait for the oldest.
             AnswerOrder::InOrder => self
@@ -301,6 +308,8 @@ impl<F> Commands<F> {
         };
         command.stage = Stage::Running;
         let unnamed = command.info.correlation.is_none();
+        let full = command.body.as_ref().is_some_and(|body| body.full);
+        self.full_held -= usize::from(full);
         self.running += 1;
         self.unnamed_running += usize::from(unnamed);
     }
@@ -574,11 +583,18 @@ impl<F> Commands<F> {
 
     /// Keeps the count of full bodies after a body's frames went from or to `full`.
     pub(crate) fn note_fullness(&mut self, index: u32, full: bool) {
-        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
+        let Some(command) = self.at_mut(index) else {
+            return;
+        };
+        let held = command.stage == Stage::Held;
+        let Some(body) = &mut command.body else {
             return;
         };
         let was = core::mem::replace(&mut body.full, full);
         self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
+        if held {
+            self.full_held = self.full_held + usize::from(full) - usize::from(was);
+        }
     }
 
     /// Removes all commands and returns how far each had come, oldest first.

@@ -344,3 +344,28 @@ fn in_order_an_answer_does_not_wait_for_a_body_that_cannot_come_any_more() {
         assert_eq!(events.last(), Some(&Event::Closed(CloseReason::PeerClosed)));
     }
 }
+
+#[test]
+fn a_full_body_of_a_held_command_does_not_stop_the_clock_of_the_one_that_runs() {
+    // rule: LIM-3, REQ-3, RESP-7
+    let mut config = config();
+    config.limits.max_in_flight = Some(crate::config::nonzero(1));
+    config.limits.max_body_frames = crate::config::nonzero(2);
+    let mut link = Link::new(config, Correlated::default());
+    let command = link.requests(&[1])[0];
+    assert_eq!(link.next_body(command), Body::Pending);
+    link.receive(&[Frame::request(2), body(2), body(2), body(1)]);
+    link.events();
+    assert!(!link.connection.wants().read, "the held one's body is full");
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    link.pass_until(30);
+    assert_eq!(link.events(), [Event::Body(command)]);
+    assert_eq!(link.next_body(command), Body::TimedOut);
+    // Once it has ended, the other runs, and its full body is its own affair.
+    link.connection
+        .answer(command.id, Frame::numbered(1))
+        .unwrap();
+    let second = link.started()[0];
+    assert!(link.takes_body(second));
+    assert!(link.connection.wants().read);
+}
