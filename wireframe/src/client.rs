@@ -441,12 +441,11 @@ impl<F> Caller<F> {
         }
     }
 
-    pub(crate) fn pushed(&mut self, frame: F) {
+    /// Keeps a frame for those who listen; gives back what is dropped for it, if anything.
+    pub(crate) fn pushed(&mut self, frame: F) -> Option<F> {
         let mut inbox = lock(&self.inbox);
         if !inbox.wanted {
-            drop(inbox);
-            drop(frame);
-            return;
+            return Some(frame);
         }
         let oldest = if inbox.pushes.len() >= MAX_PUSHES {
             inbox.lagged += 1;
@@ -457,8 +456,8 @@ impl<F> Caller<F> {
         inbox.pushes.push_back(frame);
         let wakers = std::mem::take(&mut inbox.wakers);
         drop(inbox);
-        drop(oldest);
         wakers.into_values().for_each(Waker::wake);
+        oldest
     }
 
     /// The connection begins to close: no reply comes any more.

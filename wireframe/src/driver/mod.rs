@@ -71,8 +71,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     blocked: Vec<u32>,
     /// Scratch for the tasks that were woken.
     woken: Vec<u32>,
-    /// Frames that the peer pushed and nobody took.
-    unhandled_pushes: u64,
+    /// Frames that the peer pushed and whose handlers have not started, oldest first.
+    waiting_pushes: VecDeque<P::Frame>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
@@ -163,7 +163,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             runnable: VecDeque::new(),
             blocked: Vec::new(),
             woken: Vec::new(),
-            unhandled_pushes: 0,
+            waiting_pushes: VecDeque::new(),
             pushes_handled: 0,
             connected: false,
             peer_gone: false,
@@ -216,7 +216,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || (self.engine.wants().event && !self.push_handlers_busy())
+        !self.runnable.is_empty() || self.engine.wants().event
     }
 
     /// Does what a handle has asked for.
@@ -331,7 +331,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends what outlives the engine.
     fn close_mailbox(&mut self, reason: &CloseReason) {
-        self.tasks.clear(task::discard);
+        self.drop_tasks();
         self.settle();
         if let Some(caller) = &mut self.caller {
             caller.fail_all(reason);

@@ -1,6 +1,6 @@
 //! Serving what the engine reports, and feeding it what handlers answer.
 
-use std::task::Context;
+use std::{collections::VecDeque, task::Context};
 
 use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, UndeliveredReason};
 
@@ -17,6 +17,10 @@ use crate::{
 
 /// Handlers of pushed frames that may be at work at once on one connection.
 const MAX_PUSHES_HANDLED: usize = 64;
+
+/// Pushed frames that may wait for their handlers to start. Events never wait for them:
+/// the handlers may be waiting for replies.
+const MAX_PUSHES_WAITING: usize = 256;
 
 /// Polls of answers in one turn. Usually the high-water mark is nearer, but frames may be
 /// of no bytes at all.
@@ -41,9 +45,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         {
             self.engine.give_transmit_buffer(buffer);
         }
+        self.start_waiting_pushes(cx);
         for _ in 0..EVENTS_PER_TURN {
-            if self.push_handlers_busy() || (self.engine.is_at_high_water() && !self.write_blocked)
-            {
+            if self.engine.is_at_high_water() && !self.write_blocked {
                 return;
             }
             match self.engine.poll_event(self.now) {
@@ -51,11 +55,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 None => return,
             }
         }
-    }
-
-    /// Whether events have to wait for a handler of a pushed frame.
-    pub(super) fn push_handlers_busy(&self) -> bool {
-        self.pushes_handled >= MAX_PUSHES_HANDLED && self.is_open() && !self.peer_gone
     }
 
     fn serve(&mut self, event: Event<P::Frame>, cx: &mut Context<'_>) {
@@ -95,6 +94,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.runnable.clear();
         self.blocked.clear();
         self.pushes_handled = 0;
+        for frame in std::mem::take(&mut self.waiting_pushes) {
+            self.drop_push(frame);
+        }
         self.tasks.clear(task::discard);
     }
 
@@ -128,13 +130,53 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(caller) = &mut self.caller
             && self.app.on_push.is_none()
         {
-            caller.pushed(frame);
+            if let Some(dropped) = caller.pushed(frame) {
+                self.drop_push(dropped);
+            }
             return;
         }
+        if self.app.on_push.is_none() {
+            self.drop_push(frame);
+        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_empty() {
+            self.start_push(frame, cx);
+        } else if self.waiting_pushes.len() < MAX_PUSHES_WAITING {
+            self.waiting_pushes.push_back(frame);
+        } else {
+            let dropped = self.drop_push(frame);
+            if dropped.is_power_of_two() {
+                let connection = self.control.id();
+                tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
+            }
+        }
+    }
+
+    /// Drops a frame that the peer pushed, and says how many that makes.
+    fn drop_push(&mut self, frame: P::Frame) -> u64 {
+        let dropped = self.control.count_unhandled(1);
+        task::discard(frame);
+        dropped
+    }
+
+    /// Starts handlers of pushed frames that had to wait for others to end.
+    fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
+        if self.waiting_pushes.is_empty() {
+            return;
+        }
+        while self.pushes_handled < MAX_PUSHES_HANDLED
+            && self.is_open()
+            && let Some(frame) = self.waiting_pushes.pop_front()
+        {
+            self.start_push(frame, cx);
+        }
+        if self.waiting_pushes.is_empty() {
+            self.waiting_pushes = VecDeque::new();
+        }
+    }
+
+    fn start_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
         let on_push = self.app.on_push.as_ref();
         let Some(handler) = on_push.filter(|_| !self.peer_gone) else {
-            self.unhandled_pushes += 1;
-            task::discard(frame);
+            self.drop_push(frame);
             return;
         };
         let parts = Parts {

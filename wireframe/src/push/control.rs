@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr};
 use wireframe_proto::{ConnectionId, Peer};
 
 use super::signal::Signal;
-use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) struct Control {
     peer: Option<SocketAddr>,
     command: AtomicU8,
     signal: Signal,
+    unhandled_pushes: AtomicU64,
 }
 
 impl Control {
@@ -38,6 +39,7 @@ impl Control {
             peer: peer.address,
             command: AtomicU8::new(NONE),
             signal: Signal::default(),
+            unhandled_pushes: AtomicU64::new(0),
         }
     }
 
@@ -64,6 +66,12 @@ impl Control {
             ABORT => Some(Command::Abort),
             _ => None,
         }
+    }
+
+    /// Counts frames that the peer pushed and nobody handled, and says how many they are
+    /// now.
+    pub(crate) fn count_unhandled(&self, frames: u64) -> u64 {
+        self.unhandled_pushes.fetch_add(frames, Ordering::Relaxed) + frames
     }
 
     fn give(&self, command: u8) {
@@ -105,6 +113,14 @@ impl ConnectionHandle {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.control.peer
+    }
+
+    /// How many frames the peer pushed that nobody here handled: there was no `on_push`
+    /// handler and nobody listened, they came faster than they were taken, or the
+    /// connection ended first.
+    #[must_use]
+    pub fn unhandled_pushes(&self) -> u64 {
+        self.control.unhandled_pushes.load(Ordering::Relaxed)
     }
 
     /// Drains the connection: what is in flight or accepted is finished, nothing new is

@@ -1,0 +1,138 @@
+//! What the peer pushes: who gets it, and what becomes of it if nobody does.
+
+use std::sync::{Arc, Mutex};
+
+use wireframe::{
+    Client, CloseReason, Inbound,
+    testing::{Simulation, link},
+};
+
+use crate::rig::{Line, Record, Rig, Text, line, lines, secs, text, wire};
+
+/// A handler of pushed frames that notes each and then never ends.
+fn endless(record: &Record) -> wireframe::WireframeApp<Text> {
+    let record = record.clone();
+    text(&Text::default()).on_push(move |Inbound(Line(text)): Inbound<Line>| {
+        record.note(text);
+        std::future::pending::<()>()
+    })
+}
+
+fn pushes(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|n| wire(&format!("!{n}"))).collect()
+}
+
+#[test]
+fn handlers_of_pushes_that_await_calls_all_finish_and_start_in_order() {
+    // rule: RESP-7, SHUT-6
+    let simulation = Simulation::new();
+    let (mut server, far) = link(1 << 20);
+    let caller: Arc<Mutex<Option<Client<Text>>>> = Arc::default();
+    let (started, finished) = (Record::default(), Record::default());
+    let handler = {
+        let (caller, started, finished) = (caller.clone(), started.clone(), finished.clone());
+        move |Inbound(Line(text)): Inbound<Line>| {
+            let client = caller.lock().unwrap().clone().unwrap();
+            let finished = finished.clone();
+            started.note(text.clone());
+            async move {
+                client.call(line(text.replace('!', "1"))).await.unwrap();
+                finished.note(text);
+            }
+        }
+    };
+    let app = text(&Text::default()).on_push(handler).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    let handle = client.connection();
+    *caller.lock().unwrap() = Some(client);
+    let driver = simulation.spawn(driver);
+    server.send(&pushes(200));
+    simulation.run();
+    assert_eq!(started.take().len(), 64);
+    for _ in 0..10 {
+        for _ in lines(&server.receive()) {
+            server.send(&wire("<reply"));
+        }
+        simulation.run();
+    }
+    let numbers = |from: usize| (from..200).map(|n| format!("!{n}")).collect::<Vec<_>>();
+    assert_eq!(started.take(), numbers(64));
+    assert_eq!(finished.take(), numbers(0));
+    assert_eq!(handle.unhandled_pushes(), 0);
+    server.finish();
+    simulation.run();
+    assert_eq!(driver.take(), Some(CloseReason::PeerClosed));
+    caller.lock().unwrap().take();
+}
+
+#[test]
+fn a_connection_ends_although_handlers_of_pushes_do_not() {
+    // rule: SHUT-6, REQ-1
+    let record = Record::default();
+    let mut rig = Rig::new(endless(&record));
+    rig.peer.send(&pushes(100));
+    rig.simulation.run();
+    assert_eq!(record.take().len(), 64);
+    assert_eq!(rig.reason(), Some(CloseReason::PeerClosed));
+    assert_eq!(rig.push.connection().unhandled_pushes(), 36);
+}
+
+#[test]
+fn pushes_beyond_those_that_may_wait_are_dropped_and_counted() {
+    // rule: REQ-1, RESP-7
+    let record = Record::default();
+    let mut rig = Rig::new(endless(&record).route(1, async || "served"));
+    rig.peer.send(&pushes(64 + 256));
+    rig.simulation.run();
+    assert_eq!(rig.push.connection().unhandled_pushes(), 0);
+    rig.peer.send(&pushes(5));
+    assert_eq!(rig.exchange("1"), ["1:served"], "nothing else is held up");
+    assert_eq!(record.take().len(), 64);
+    assert_eq!(rig.push.connection().unhandled_pushes(), 5);
+}
+
+#[test]
+fn what_waited_is_handled_when_handlers_before_it_end() {
+    // rule: RESP-7
+    let record = Record::default();
+    let noted = record.clone();
+    let app = text(&Text::default()).on_push(
+        move |Inbound(Line(text)): Inbound<Line>, clock: wireframe::Clock| {
+            noted.note(text);
+            async move { clock.sleep(secs(1)).await }
+        },
+    );
+    let mut rig = Rig::new(app);
+    rig.peer.send(&pushes(130));
+    rig.simulation.run();
+    for expected in [64, 64, 2] {
+        assert_eq!(record.take().len(), expected);
+        rig.advance(secs(1));
+    }
+    assert_eq!(rig.push.connection().unhandled_pushes(), 0);
+}
+
+#[test]
+fn pushes_that_nobody_takes_are_counted() {
+    // rule: REQ-1, CLI-4
+    let mut rig = Rig::new(text(&Text::default()));
+    rig.ask("!to a server without a handler");
+    assert_eq!(rig.push.connection().unhandled_pushes(), 1);
+
+    let simulation = Simulation::new();
+    let (mut server, far) = link(1 << 20);
+    let app = text(&Text::default()).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    let _driver = simulation.spawn(driver);
+    server.send(&pushes(3));
+    simulation.run();
+    assert_eq!(client.connection().unhandled_pushes(), 3, "nobody listens");
+    let _listener = client.pushes();
+    server.send(&pushes(256 + 4));
+    simulation.run();
+    assert_eq!(
+        client.connection().unhandled_pushes(),
+        7,
+        "at most 256 wait"
+    );
+}
