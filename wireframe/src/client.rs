@@ -480,10 +480,10 @@ impl<F> Caller<F> {
     }
 }
 
-/// Hands a reply over, and wakes who waits for it.
+/// Hands a reply over, and wakes who waits for it. The first that comes is the call's.
 fn come<F>(slot: &Mutex<Reply<F>>, result: Result<F, CallError>) {
     let mut reply = lock(slot);
-    if matches!(*reply, Reply::Done) {
+    if !matches!(*reply, Reply::Waiting { .. }) {
         return;
     }
     let before = std::mem::replace(&mut *reply, Reply::Came(result));

@@ -248,6 +248,42 @@ fn called(
 }
 
 #[test]
+fn a_call_gets_the_first_frame_of_its_reply_however_the_frames_arrive() {
+    // rule: CLI-1
+    for at_once in [true, false] {
+        let (simulation, client, mut server, _driver) = by_hand();
+        let call = called(&simulation, &client, "1");
+        simulation.run();
+        for text in ["<+1", "<+2", "<3"] {
+            server.send(&wire(text));
+            if !at_once {
+                simulation.run();
+            }
+        }
+        simulation.run();
+        assert_eq!(call.take(), Some(Ok(line("<+1"))));
+        let next = called(&simulation, &client, "1");
+        simulation.run();
+        server.send(&wire("<next"));
+        simulation.run();
+        assert_eq!(next.take(), Some(Ok(line("<next"))));
+    }
+}
+
+#[test]
+fn a_reply_that_came_is_not_lost_when_the_connection_ends_behind_it() {
+    // rule: CLI-1, CLI-3
+    let (simulation, client, mut server, driver) = by_hand();
+    let call = called(&simulation, &client, "1");
+    simulation.run();
+    server.send(&wire("<+1"));
+    server.finish();
+    simulation.run();
+    assert_eq!(call.take(), Some(Ok(line("<+1"))));
+    assert_eq!(driver.take(), Some(CloseReason::PeerClosed));
+}
+
+#[test]
 fn a_call_that_is_refused_is_not_sent() {
     // rule: CLI-1, PUSH-9
     let (simulation, client, mut server, _driver) = by_hand();

@@ -133,7 +133,7 @@ impl WireframeProtocol for Text {
             Some(b'~') => Role::Control,
             Some(b'<') => Role::Reply {
                 to: None,
-                last: true,
+                last: !frame.0.starts_with("<+"),
             },
             _ => Role::Push,
         }
