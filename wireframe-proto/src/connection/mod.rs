@@ -1,5 +1,6 @@
 //! One connection as a pure state machine.
 
+mod application;
 mod body;
 mod hooks;
 mod inbound;

@@ -349,8 +349,8 @@ fn in_order_an_answer_does_not_wait_for_a_body_that_cannot_come_any_more() {
 fn a_full_body_of_a_held_command_does_not_stop_the_clock_of_the_one_that_runs() {
     // rule: LIM-3, REQ-3, RESP-7
     let mut config = config();
-    config.limits.max_in_flight = Some(crate::config::nonzero(1));
-    config.limits.max_body_frames = crate::config::nonzero(2);
+    config.limits.max_in_flight = Some(nonzero(1));
+    config.limits.max_body_frames = nonzero(2);
     let mut link = Link::new(config, Correlated::default());
     let command = link.requests(&[1])[0];
     assert_eq!(link.next_body(command), Body::Pending);
