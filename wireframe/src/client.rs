@@ -125,12 +125,12 @@ impl<P: Protocol> Client<P> {
         &self.shared.push
     }
 
-    /// What the peer sends of its own accord, from now on. Until this is called such
-    /// frames are dropped.
+    /// What the peer sends of its own accord, from now on. While nobody listens such
+    /// frames are dropped, and counted in [`ConnectionHandle::unhandled_pushes`].
     #[must_use]
     pub fn pushes(&self) -> Pushes<P::Frame> {
         let mut inbox = lock(&self.shared.inbox);
-        inbox.wanted = true;
+        inbox.listening += 1;
         inbox.listeners += 1;
         Pushes {
             shared: Arc::clone(&self.shared),
@@ -167,7 +167,8 @@ impl<P: Protocol> fmt::Debug for Client<P> {
 
 /// What the peer sends of its own accord.
 ///
-/// Where several listen each frame goes to one of them.
+/// Where several listen each frame goes to one of them. When the last is dropped, so are
+/// the frames that nobody has taken.
 pub struct Pushes<F> {
     shared: Arc<ClientShared<F>>,
     /// Its name among those who listen.
@@ -195,7 +196,18 @@ impl<F> Pushes<F> {
 
 impl<F> Drop for Pushes<F> {
     fn drop(&mut self) {
-        let stale = lock(&self.shared.inbox).wakers.remove(&self.listener);
+        let mut inbox = lock(&self.shared.inbox);
+        let stale = inbox.wakers.remove(&self.listener);
+        inbox.listening = inbox.listening.saturating_sub(1);
+        let unheard = if inbox.listening == 0 {
+            inbox.lagged = 0;
+            std::mem::take(&mut inbox.pushes)
+        } else {
+            VecDeque::new()
+        };
+        drop(inbox);
+        self.shared.push.connection().count_unhandled(unheard.len());
+        drop(unheard);
         drop(stale);
     }
 }
@@ -208,7 +220,8 @@ impl<F> fmt::Debug for Pushes<F> {
 
 /// What the driver has for the client.
 struct Inbox<F> {
-    wanted: bool,
+    /// How many listen now.
+    listening: usize,
     pushes: VecDeque<F>,
     lagged: u64,
     ended: Option<CloseReason>,
@@ -229,7 +242,7 @@ impl<F> Inbox<F> {
 impl<F> Default for Inbox<F> {
     fn default() -> Self {
         Self {
-            wanted: false,
+            listening: 0,
             pushes: VecDeque::new(),
             lagged: 0,
             ended: None,
@@ -444,7 +457,7 @@ impl<F> Caller<F> {
     /// Keeps a frame for those who listen; gives back what is dropped for it, if anything.
     pub(crate) fn pushed(&mut self, frame: F) -> Option<F> {
         let mut inbox = lock(&self.inbox);
-        if !inbox.wanted {
+        if inbox.listening == 0 {
             return Some(frame);
         }
         let oldest = if inbox.pushes.len() >= MAX_PUSHES {

@@ -123,6 +123,11 @@ impl ConnectionHandle {
         self.control.unhandled_pushes.load(Ordering::Relaxed)
     }
 
+    /// Counts frames for [`unhandled_pushes`](Self::unhandled_pushes).
+    pub(crate) fn count_unhandled(&self, frames: usize) {
+        self.control.count_unhandled(frames as u64);
+    }
+
     /// Drains the connection: what is in flight or accepted is finished, nothing new is
     /// taken, then it closes.
     pub fn close(&self) {

@@ -136,3 +136,31 @@ fn pushes_that_nobody_takes_are_counted() {
         "at most 256 wait"
     );
 }
+
+#[test]
+fn frames_are_kept_only_while_somebody_listens() {
+    // rule: REQ-1, CLI-4
+    let simulation = Simulation::new();
+    let (mut server, far) = link(1 << 20);
+    let app = text(&Text::default()).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    let _driver = simulation.spawn(driver);
+    let unhandled = || client.connection().unhandled_pushes();
+    let (first, second) = (client.pushes(), client.pushes());
+    server.send(&pushes(256 + 2));
+    simulation.run();
+    drop(first);
+    assert_eq!(unhandled(), 2, "one still listens");
+    drop(second);
+    assert_eq!(unhandled(), 2 + 256);
+    server.send(&wire("!nobody listens"));
+    simulation.run();
+    assert_eq!(unhandled(), 2 + 256 + 1);
+
+    let mut later = client.pushes();
+    server.send(&wire("!new"));
+    let heard = simulation.spawn(async move { later.next().await });
+    simulation.run();
+    assert_eq!(heard.take(), Some(Some(Ok(line("!new")))));
+    assert_eq!(unhandled(), 2 + 256 + 1);
+}
