@@ -1,5 +1,9 @@
 //! The peer's commands that have begun and not ended: their answers and bodies.
 
+mod answers;
+mod bodies;
+mod held;
+
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use hashbrown::HashMap;
@@ -178,33 +182,10 @@ impl<F> Commands<F> {
         self.awaited.len()
     }
 
-    /// Whether no command can end before more of a body has come. A full body that its
-    /// handler may yet read says no; that of a command which is held says nothing.
-    pub(crate) fn wait_for_peer(&self) -> bool {
-        if self.full_bodies > self.full_held {
-            return false;
-        }
-        match self.order {
-            // The others wait for the oldest.
-            AnswerOrder::InOrder => self
-                .live
-                .head()
-                .and_then(|index| self.at(index)?.body.as_ref()?.deadline)
-                .is_some(),
-            AnswerOrder::Correlated => self.running > 0 && self.awaited.len() == self.running,
-        }
-    }
-
     /// Whether an exclusive command is held.
     pub(crate) fn holds_exclusive(&self) -> bool {
         let newest = self.exclusives.back().and_then(|&index| self.at(index));
         newest.is_some_and(|command| command.stage == Stage::Held)
-    }
-
-    /// Takes what waits of a command's answer, out of its turn.
-    pub(crate) fn take_answers(&mut self, index: u32) -> VecDeque<F> {
-        let answer = self.at_mut(index).map(|c| core::mem::take(&mut c.answer));
-        answer.unwrap_or_default()
     }
 
     /// The oldest live exclusive command.
@@ -278,102 +259,6 @@ impl<F> Commands<F> {
         info
     }
 
-    /// Whether a command that came last and whose frame is not in the queue may start.
-    pub(crate) fn may_start(&self, index: u32, max_in_flight: usize) -> bool {
-        let Some(command) = self.at(index) else {
-            return false;
-        };
-        self.running < max_in_flight
-            && !self.is_behind_exclusive(command)
-            && (!self.runs_alone(index) || self.unnamed_running == 0)
-            && (!command.exclusive || self.live.head() == Some(index))
-    }
-
-    /// Whether an older command that is exclusive has not ended.
-    #[inline]
-    fn is_behind_exclusive(&self, command: &Command<F>) -> bool {
-        self.exclusive()
-            .is_some_and(|exclusive| self.age(exclusive) > self.age(command))
-    }
-
-    /// How many commands have been entered since that one.
-    fn age(&self, command: &Command<F>) -> u32 {
-        self.entered.wrapping_sub(command.info.id.generation)
-    }
-
-    /// Marks a command as running.
-    pub(crate) fn start(&mut self, index: u32) {
-        let Some(command) = self.at_mut(index) else {
-            return;
-        };
-        command.stage = Stage::Running;
-        let unnamed = command.info.correlation.is_none();
-        let full = command.body.as_ref().is_some_and(|body| body.full);
-        self.full_held -= usize::from(full);
-        self.running += 1;
-        self.unnamed_running += usize::from(unnamed);
-    }
-
-    /// Keeps the frame of a held command; `len` is its length on the wire.
-    pub(crate) fn hold(&mut self, index: u32, frame: F, len: usize) {
-        self.held_bytes += len;
-        let held = Held { index, frame, len };
-        if self.runs_alone(index) {
-            self.held_unnamed.push_back(held);
-        } else {
-            self.held.push_back(held);
-        }
-    }
-
-    /// Starts the command that has been held the longest of those that may start.
-    pub(crate) fn start_held(&mut self, max_in_flight: usize) -> Option<(RequestInfo, F)> {
-        let index = self.next_held(max_in_flight)?;
-        let held = if self.runs_alone(index) {
-            self.held_unnamed.pop_front()?
-        } else {
-            self.held.pop_front()?
-        };
-        self.held_bytes -= held.len;
-        self.start(index);
-        Some((self.at(index)?.info, held.frame))
-    }
-
-    /// Whether [`start_held`](Self::start_held) would start one.
-    pub(crate) fn can_start_held(&self, max_in_flight: usize) -> bool {
-        self.next_held(max_in_flight).is_some()
-    }
-
-    fn next_held(&self, max_in_flight: usize) -> Option<u32> {
-        let age = |&index: &u32| self.at(index).map(|command| self.age(command));
-        [self.held.front(), self.held_unnamed.front()]
-            .into_iter()
-            .filter_map(|held| Some(held?.index))
-            .filter(|&index| self.may_start(index, max_in_flight))
-            .max_by_key(age)
-    }
-
-    /// Whether the command takes turns with others like it, and only with them.
-    fn runs_alone(&self, index: u32) -> bool {
-        self.order == AnswerOrder::Correlated
-            && self.at(index).is_some_and(|c| c.info.correlation.is_none())
-    }
-
-    /// Drops all commands that are held.
-    pub(crate) fn drop_held(&mut self) -> usize {
-        let dropped = self.held();
-        // All but the first are held.
-        let started = self.exclusive().is_some_and(|c| c.stage != Stage::Held);
-        self.exclusives.truncate(usize::from(started));
-        let mut held = core::mem::take(&mut self.held);
-        held.append(&mut self.held_unnamed);
-        for held in held {
-            crate::steps::step();
-            self.remove(held.index);
-        }
-        self.held_bytes = 0;
-        dropped
-    }
-
     /// The live command with that correlation id, the newest if there are several;
     /// `None` names the oldest command.
     pub(crate) fn find(&mut self, of: Option<CorrelationId>) -> Option<u32> {
@@ -420,180 +305,6 @@ impl<F> Commands<F> {
             && by_id.get(&id) == Some(&index)
         {
             by_id.remove(&id);
-        }
-    }
-
-    /// Whether the command's answer may go now, as far as order is concerned.
-    fn in_turn(&self, index: u32) -> bool {
-        match self.order {
-            AnswerOrder::InOrder => self.live.head() == Some(index),
-            AnswerOrder::Correlated => true,
-        }
-    }
-
-    /// Whether the command has a frame that may be encoded now.
-    pub(crate) fn sendable(&self, index: u32) -> bool {
-        self.in_turn(index)
-            && self.at(index).is_some_and(|command| {
-                !command.answer.is_empty()
-                    && (!self.waits_for_body(command)
-                        || command.body.as_ref().is_some_and(|b| b.sendable > 0))
-            })
-    }
-
-    /// Whether the rest of the answer waits until the body has been discarded.
-    fn waits_for_body(&self, command: &Command<F>) -> bool {
-        self.order == AnswerOrder::InOrder
-            && command
-                .body
-                .as_ref()
-                .is_some_and(|body| body.discarding && !body.complete)
-    }
-
-    /// Whether the command has nothing left to do.
-    #[inline]
-    pub(crate) fn is_complete(&self, index: u32) -> Option<Outcome> {
-        let command = self.at(index)?;
-        match command.stage {
-            Stage::Finished(outcome)
-                if command.answer.is_empty()
-                    && self.in_turn(index)
-                    && !self.waits_for_body(command) =>
-            {
-                Some(outcome)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whose frame goes next.
-    #[inline]
-    pub(crate) fn next_answer(&self) -> Option<u32> {
-        match self.order {
-            AnswerOrder::InOrder => self.live.head().filter(|&index| self.sendable(index)),
-            AnswerOrder::Correlated => self.ring.front().copied(),
-        }
-    }
-
-    /// Appends a frame to a command's answer.
-    pub(crate) fn queue_answer(&mut self, index: u32, frame: F) {
-        let order = self.order;
-        let Some(command) = self.at_mut(index) else {
-            return;
-        };
-        command.answer.push_back(frame);
-        if order == AnswerOrder::Correlated && !command.in_ring {
-            command.in_ring = true;
-            self.ring.push_back(index);
-        }
-    }
-
-    /// Takes the next frame of a command's answer, and ends its turn.
-    pub(crate) fn take_answer(&mut self, index: u32) -> Option<F> {
-        let command = self.places.get_mut(index as usize)?;
-        let frame = command.answer.pop_front();
-        if let Some(body) = &mut command.body {
-            body.sendable = body.sendable.saturating_sub(1);
-        }
-        if command.in_ring && self.ring.front() == Some(&index) {
-            self.ring.pop_front();
-            command.in_ring = !command.answer.is_empty();
-            if command.in_ring {
-                self.ring.push_back(index);
-            }
-        }
-        frame
-    }
-
-    /// Drops what waits of a command's answer, whose turn has just ended.
-    pub(crate) fn discard_answer(&mut self, index: u32) {
-        let Some(command) = self.places.get_mut(index as usize) else {
-            return;
-        };
-        command.answer.clear();
-        if core::mem::take(&mut command.in_ring) {
-            // So it stands last.
-            debug_assert_eq!(self.ring.back(), Some(&index));
-            self.ring.pop_back();
-        }
-    }
-
-    /// The connection closes after that command's last frame.
-    pub(crate) fn mark_closing(&mut self, index: u32) {
-        if let Some(command) = self.at_mut(index) {
-            command.closes = true;
-        }
-    }
-
-    /// That command, or the one whose turn it is, if the connection closes after it.
-    pub(crate) fn closing_in_turn(&self, index: u32) -> Option<RequestId> {
-        let index = self.oldest_in_order().unwrap_or(index);
-        let command = self.at(index).filter(|command| command.closes)?;
-        Some(command.info.id)
-    }
-
-    /// Where answers go in order, the command whose turn it is.
-    pub(crate) fn oldest_in_order(&self) -> Option<u32> {
-        match self.order {
-            AnswerOrder::InOrder => self.live.head(),
-            AnswerOrder::Correlated => None,
-        }
-    }
-
-    /// Whether the command is the only one whose answer could have something to send.
-    pub(crate) fn has_turn_alone(&self, index: u32) -> bool {
-        let nothing_queued = self
-            .at(index)
-            .is_some_and(|c| c.answer.is_empty() && !self.waits_for_body(c));
-        nothing_queued
-            && match self.order {
-                AnswerOrder::InOrder => self.live.head() == Some(index),
-                AnswerOrder::Correlated => self.ring.is_empty(),
-            }
-    }
-
-    /// Starts the clock of a command's body, unless it runs.
-    pub(crate) fn await_body(&mut self, index: u32, deadline: Instant) {
-        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
-            return;
-        };
-        if body.deadline.is_none() {
-            body.deadline = Some(deadline);
-            self.awaited
-                .push_back(index, &mut Awaited(&mut self.places));
-        }
-    }
-
-    /// Stops the clock of a command's body.
-    pub(crate) fn stop_awaiting(&mut self, index: u32) {
-        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
-            return;
-        };
-        if body.deadline.take().is_some() {
-            self.awaited.remove(index, &mut Awaited(&mut self.places));
-        }
-    }
-
-    /// The body whose deadline comes first. All have the same time limit, so that is
-    /// the one that has been awaited the longest.
-    pub(crate) fn first_awaited(&self) -> Option<(u32, Instant)> {
-        let index = self.awaited.head()?;
-        Some((index, self.at(index)?.body.as_ref()?.deadline?))
-    }
-
-    /// Keeps the count of full bodies after a body's frames went from or to `full`.
-    pub(crate) fn note_fullness(&mut self, index: u32, full: bool) {
-        let Some(command) = self.at_mut(index) else {
-            return;
-        };
-        let held = command.stage == Stage::Held;
-        let Some(body) = &mut command.body else {
-            return;
-        };
-        let was = core::mem::replace(&mut body.full, full);
-        self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
-        if held {
-            self.full_held = self.full_held + usize::from(full) - usize::from(was);
         }
     }
 

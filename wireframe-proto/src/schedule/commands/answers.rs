@@ -1,0 +1,146 @@
+//! Answers: what of them may go, and whose turn it is.
+
+use alloc::collections::VecDeque;
+
+use super::{Command, Commands, Stage};
+use crate::{
+    ids::RequestId,
+    protocol::{AnswerOrder, Outcome},
+};
+
+impl<F> Commands<F> {
+    /// Whether the command's answer may go now, as far as order is concerned.
+    fn in_turn(&self, index: u32) -> bool {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head() == Some(index),
+            AnswerOrder::Correlated => true,
+        }
+    }
+
+    /// Whether the command has a frame that may be encoded now.
+    pub(crate) fn sendable(&self, index: u32) -> bool {
+        self.in_turn(index)
+            && self.at(index).is_some_and(|command| {
+                !command.answer.is_empty()
+                    && (!self.waits_for_body(command)
+                        || command.body.as_ref().is_some_and(|b| b.sendable > 0))
+            })
+    }
+
+    /// Whether the rest of the answer waits until the body has been discarded.
+    fn waits_for_body(&self, command: &Command<F>) -> bool {
+        self.order == AnswerOrder::InOrder
+            && command
+                .body
+                .as_ref()
+                .is_some_and(|body| body.discarding && !body.complete)
+    }
+
+    /// Whether the command has nothing left to do.
+    #[inline]
+    pub(crate) fn is_complete(&self, index: u32) -> Option<Outcome> {
+        let command = self.at(index)?;
+        match command.stage {
+            Stage::Finished(outcome)
+                if command.answer.is_empty()
+                    && self.in_turn(index)
+                    && !self.waits_for_body(command) =>
+            {
+                Some(outcome)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose frame goes next.
+    #[inline]
+    pub(crate) fn next_answer(&self) -> Option<u32> {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head().filter(|&index| self.sendable(index)),
+            AnswerOrder::Correlated => self.ring.front().copied(),
+        }
+    }
+
+    /// Appends a frame to a command's answer.
+    pub(crate) fn queue_answer(&mut self, index: u32, frame: F) {
+        let order = self.order;
+        let Some(command) = self.at_mut(index) else {
+            return;
+        };
+        command.answer.push_back(frame);
+        if order == AnswerOrder::Correlated && !command.in_ring {
+            command.in_ring = true;
+            self.ring.push_back(index);
+        }
+    }
+
+    /// Takes the next frame of a command's answer, and ends its turn.
+    pub(crate) fn take_answer(&mut self, index: u32) -> Option<F> {
+        let command = self.places.get_mut(index as usize)?;
+        let frame = command.answer.pop_front();
+        if let Some(body) = &mut command.body {
+            body.sendable = body.sendable.saturating_sub(1);
+        }
+        if command.in_ring && self.ring.front() == Some(&index) {
+            self.ring.pop_front();
+            command.in_ring = !command.answer.is_empty();
+            if command.in_ring {
+                self.ring.push_back(index);
+            }
+        }
+        frame
+    }
+
+    /// Drops what waits of a command's answer, whose turn has just ended.
+    pub(crate) fn discard_answer(&mut self, index: u32) {
+        let Some(command) = self.places.get_mut(index as usize) else {
+            return;
+        };
+        command.answer.clear();
+        if core::mem::take(&mut command.in_ring) {
+            // So it stands last.
+            debug_assert_eq!(self.ring.back(), Some(&index));
+            self.ring.pop_back();
+        }
+    }
+
+    /// The connection closes after that command's last frame.
+    pub(crate) fn mark_closing(&mut self, index: u32) {
+        if let Some(command) = self.at_mut(index) {
+            command.closes = true;
+        }
+    }
+
+    /// That command, or the one whose turn it is, if the connection closes after it.
+    pub(crate) fn closing_in_turn(&self, index: u32) -> Option<RequestId> {
+        let index = self.oldest_in_order().unwrap_or(index);
+        let command = self.at(index).filter(|command| command.closes)?;
+        Some(command.info.id)
+    }
+
+    /// Where answers go in order, the command whose turn it is.
+    pub(crate) fn oldest_in_order(&self) -> Option<u32> {
+        match self.order {
+            AnswerOrder::InOrder => self.live.head(),
+            AnswerOrder::Correlated => None,
+        }
+    }
+
+    /// Whether the command is the only one whose answer could have something to send.
+    pub(crate) fn has_turn_alone(&self, index: u32) -> bool {
+        let nothing_queued = self
+            .at(index)
+            .is_some_and(|c| c.answer.is_empty() && !self.waits_for_body(c));
+        nothing_queued
+            && match self.order {
+                AnswerOrder::InOrder => self.live.head() == Some(index),
+                AnswerOrder::Correlated => self.ring.is_empty(),
+            }
+    }
+
+    /// Takes what waits of a command's answer, out of its turn.
+    pub(crate) fn take_answers(&mut self, index: u32) -> VecDeque<F> {
+        let answer = self.at_mut(index).map(|c| core::mem::take(&mut c.answer));
+        answer.unwrap_or_default()
+    }
+}
