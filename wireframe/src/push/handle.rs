@@ -40,8 +40,11 @@ impl<F> PushHandle<F> {
 
     /// Pushes a frame, waiting for room if there is none.
     ///
-    /// It goes in the order of arrival: nobody passes a frame that waits for more room
-    /// than is left. If there is room it completes at the first poll.
+    /// If there is room it completes at the first poll. Those who wait are woken in the
+    /// order of arrival, and nobody passes a frame that waits for more room than is left.
+    /// But one that was woken holds no slot: whoever pushes before it is polled may take
+    /// the room, and it waits on at the head of the line. So producers that never wait can
+    /// keep those who do waiting, for as long as they take all room first.
     ///
     /// # Errors
     ///
@@ -94,7 +97,8 @@ impl<F> PushHandle<F> {
 
     /// Pushes a frame if there is room, and never waits.
     ///
-    /// There is no room either while someone waits for more of it than is left.
+    /// Where someone waits for more room than is left, there is none for others either.
+    /// It may go before a [`push`](Self::push) that was woken and has not been polled yet.
     ///
     /// # Errors
     ///
