@@ -6,6 +6,7 @@ mod hooks;
 mod inbound;
 mod lifecycle;
 mod outbound;
+mod receiving;
 #[cfg(test)]
 mod tests;
 mod timers;
