@@ -69,8 +69,6 @@ pub struct Driver<P: Protocol, T: Transport> {
     runnable: VecDeque<u32>,
     /// Answers that have more than could be taken.
     blocked: Vec<u32>,
-    /// Scratch for the tasks that were woken.
-    woken: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
     waiting_pushes: VecDeque<P::Frame>,
     /// Handlers of pushed frames at work.
@@ -162,7 +160,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             sleep: None,
             runnable: VecDeque::new(),
             blocked: Vec::new(),
-            woken: Vec::new(),
             waiting_pushes: VecDeque::new(),
             pushes_handled: 0,
             connected: false,

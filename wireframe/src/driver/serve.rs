@@ -217,12 +217,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Polls the tasks that were woken since the last turn.
     pub(super) fn poll_woken(&mut self) {
-        let mut woken = std::mem::take(&mut self.woken);
-        self.tasks.take_woken(&mut woken);
+        let mut woken = self.tasks.take_woken();
         for index in woken.drain(..) {
             self.poll_task(index);
         }
-        self.woken = woken;
+        self.tasks.reuse_list(woken);
     }
 
     /// Polls one task.

@@ -114,17 +114,29 @@ impl<T> TaskSet<T> {
         Some(task)
     }
 
-    /// Moves the places that were woken to the end of `to`.
-    pub(super) fn take_woken(&mut self, to: &mut Vec<u32>) {
+    /// Takes the list of places that were woken.
+    pub(super) fn take_woken(&mut self) -> Vec<u32> {
         let Some(woken) = &self.woken else {
-            return;
+            return Vec::new();
         };
-        let from = to.len();
-        to.append(&mut lock(&woken.indices));
-        for &index in to.iter().skip(from) {
+        let list = std::mem::take(&mut *lock(&woken.indices));
+        for &index in &list {
             if let Some(place) = self.places.get(index as usize) {
                 // A swap, to see what was done before a wake that this one covers.
                 place.shared.listed.swap(false, Ordering::SeqCst);
+            }
+        }
+        list
+    }
+
+    /// Gives an emptied list back, to be used again.
+    pub(super) fn reuse_list(&self, list: Vec<u32>) {
+        if let Some(woken) = &self.woken
+            && list.capacity() > 0
+        {
+            let mut indices = lock(&woken.indices);
+            if indices.capacity() == 0 {
+                *indices = list;
             }
         }
     }
