@@ -3,18 +3,15 @@
 //! Every figure is per frame. An echo decodes a request, hands it over as an event,
 //! takes the answer, encodes it and reports it sent; 64 requests arrive at a time.
 
-mod fixed;
-
 use std::{hint::black_box, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use wireframe_benches::fixed::{Fixed, FixedProtocol};
 use wireframe_proto::{
     Codec, Config, Connection, ConnectionId, EncodeBuffer, Envelope, EnvelopeProtocol, Event,
     FragmentStrategy, Instant, Peer, Priority, WireframeProtocol,
 };
-
-use fixed::{Fixed, FixedFrame};
 
 const BATCH: u64 = 64;
 const SIZES: [(&str, usize); 2] = [("32B", 32), ("1KiB", 1024)];
@@ -33,11 +30,11 @@ impl Sample for EnvelopeProtocol {
     }
 }
 
-impl Sample for Fixed {
+impl Sample for FixedProtocol {
     const NAME: &'static str = "fixed";
 
-    fn frame(correlation: u64, payload: Bytes) -> FixedFrame {
-        FixedFrame {
+    fn frame(correlation: u64, payload: Bytes) -> Fixed {
+        Fixed {
             route: 1,
             correlation,
             payload,
@@ -194,10 +191,10 @@ fn push<P: Sample>(c: &mut Criterion) {
 criterion_group!(
     benches,
     codec::<EnvelopeProtocol>,
-    codec::<Fixed>,
+    codec::<FixedProtocol>,
     echo::<EnvelopeProtocol>,
-    echo::<Fixed>,
+    echo::<FixedProtocol>,
     push::<EnvelopeProtocol>,
-    push::<Fixed>
+    push::<FixedProtocol>
 );
 criterion_main!(benches);
