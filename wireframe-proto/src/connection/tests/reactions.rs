@@ -14,6 +14,18 @@ type Case = (fn(Frame) -> Reaction<Frame>, &'static [u32], State);
 
 const CLOSING: Event<Frame> = Event::Closing(CloseReason::Protocol);
 
+/// Each reaction, the frames that it sends, and the state that it leaves.
+const REACTIONS: [Case; 4] = [
+    (|_| Reaction::Continue, &[], State::Active),
+    (|_| Reaction::Send(last_word()), &[99], State::Active),
+    (|_| Reaction::Close(None), &[], State::Closing),
+    (
+        |_| Reaction::Close(Some(last_word())),
+        &[99],
+        State::Closing,
+    ),
+];
+
 fn last_word() -> Frame {
     Frame::numbered(99)
 }
@@ -25,17 +37,7 @@ fn control() -> Frame {
 #[test]
 fn on_control_may_continue_send_or_close() {
     // rule: HOOK-6
-    let reactions: [Case; 4] = [
-        (|_| Reaction::Continue, &[], State::Active),
-        (|_| Reaction::Send(last_word()), &[99], State::Active),
-        (|_| Reaction::Close(None), &[], State::Closing),
-        (
-            |_| Reaction::Close(Some(last_word())),
-            &[99],
-            State::Closing,
-        ),
-    ];
-    for (on_control, sent, state) in reactions {
+    for (on_control, sent, state) in REACTIONS {
         let mut link = Link::new(
             Config::default(),
             Correlated {
@@ -331,17 +333,7 @@ fn a_close_does_not_wait_for_a_body_that_nobody_reads() {
 #[test]
 fn unknown_route_may_continue_send_or_close() {
     // rule: HOOK-6, RESP-9
-    let reactions: [Case; 4] = [
-        (|_| Reaction::Continue, &[], State::Active),
-        (|_| Reaction::Send(last_word()), &[99], State::Active),
-        (|_| Reaction::Close(None), &[], State::Closing),
-        (
-            |_| Reaction::Close(Some(last_word())),
-            &[99],
-            State::Closing,
-        ),
-    ];
-    for (on_unknown_route, sent, state) in reactions {
+    for (on_unknown_route, sent, state) in REACTIONS {
         let mut link = Link::new(
             Config::default(),
             InOrder {
