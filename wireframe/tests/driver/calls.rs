@@ -127,8 +127,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn every_call_gets_its_own_reply_or_fails(
         steps in prop::collection::vec(step(), 0..60),

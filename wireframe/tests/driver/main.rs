@@ -18,6 +18,7 @@ mod fairness;
 mod hooks;
 mod idle;
 mod panics;
+mod programs;
 mod pushed;
 mod pushes;
 mod random;

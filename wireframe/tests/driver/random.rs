@@ -267,8 +267,6 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn nothing_vanishes_spins_or_sleeps_beside_work(
         steps in prop::collection::vec(step(), 0..60),
