@@ -300,6 +300,7 @@ fn a_handler_that_refuses_is_answered_for_by_the_protocol_and_the_connection_goe
         async fn break_off() -> Response<Record, Refused> {
             Response::stream(async_stream::try_stream! {
                 yield Record::new(ANSWER | 2, "one");
+                yield Record::new(ANSWER | 2, "two");
                 Err(Refused("that was all"))?;
             })
         }
@@ -319,7 +320,15 @@ fn a_handler_that_refuses_is_answered_for_by_the_protocol_and_the_connection_goe
         let mut peer = Raw::connect(server.address).await;
         let answers: [(u32, &[(u32, &'static str)]); 4] = [
             (1, &[(ERROR, "not today")]),
-            (2, &[(ANSWER | 2, "one"), (ERROR, "that was all")]),
+            // The next answer follows at once: no end frame after the error.
+            (
+                2,
+                &[
+                    (ANSWER | 2, "one"),
+                    (ANSWER | 2, "two"),
+                    (ERROR, "that was all"),
+                ],
+            ),
             (3, &[(ERROR, "nor tomorrow")]),
             (4, &[(ANSWER | 4, "still here")]),
         ];
