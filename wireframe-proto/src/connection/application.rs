@@ -176,10 +176,30 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Err(refusal) = self.may_respond(id) {
             return Err(Rejected::new(frame, refusal));
         }
+        if self.would_be_picked(id) && self.commands.has_no_body(id.index) {
+            self.answer_at_once(id.index, frame);
+            return Ok(());
+        }
         self.discard_body(id.index);
         self.respond_in_turn(id, frame, true);
         self.conclude(id.index, Outcome::Done);
         Ok(())
+    }
+
+    /// The usual case of [`answer`](Self::answer): the frame goes now, and with it all of
+    /// the command.
+    #[inline]
+    fn answer_at_once(&mut self, index: u32, mut frame: P::Frame) {
+        self.scheduler.response_went();
+        let info = self.info(index);
+        if let Err(error) = self.encode(&mut frame, info) {
+            return self.fail_answer(index, AnswerError::Unencodable(error));
+        }
+        self.end_command(index, info, Outcome::Done);
+        if let Some(next) = self.commands.oldest_in_order() {
+            self.note_last_command(next);
+            self.settle_commands(next);
+        }
     }
 
     fn may_respond(&self, id: RequestId) -> Result<(), Refusal> {
@@ -337,6 +357,13 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    #[inline]
+    fn end_command(&mut self, index: u32, info: Option<RequestInfo>, outcome: Outcome) {
+        self.hook(info, |protocol, ctx| protocol.on_command_end(outcome, ctx));
+        self.commands.remove(index);
+        self.last_activity = self.now;
+    }
+
     /// Ends the command if nothing of it is left, and those whose turn comes by that.
     pub(super) fn settle_commands(&mut self, index: u32) {
         let mut next = Some(index);
@@ -347,9 +374,7 @@ impl<P: WireframeProtocol> Connection<P> {
             crate::steps::step();
             let info = self.info(index);
             let closes = self.last_command.is_some_and(|last| last.index == index);
-            self.hook(info, |protocol, ctx| protocol.on_command_end(outcome, ctx));
-            self.commands.remove(index);
-            self.last_activity = self.now;
+            self.end_command(index, info, outcome);
             if closes {
                 self.close_with(CloseReason::Protocol, None);
                 return;

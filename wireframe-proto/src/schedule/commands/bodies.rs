@@ -4,6 +4,12 @@ use super::{Awaited, Commands, Stage};
 use crate::{protocol::AnswerOrder, time::Instant};
 
 impl<F> Commands<F> {
+    /// Whether no body of the command has begun.
+    #[inline]
+    pub(crate) fn has_no_body(&self, index: u32) -> bool {
+        self.at(index).is_some_and(|command| command.body.is_none())
+    }
+
     /// Starts the clock of a command's body, unless it runs.
     pub(crate) fn await_body(&mut self, index: u32, deadline: Instant) {
         let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {

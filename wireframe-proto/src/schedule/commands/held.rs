@@ -69,7 +69,15 @@ impl<F> Commands<F> {
         self.next_held(max_in_flight).is_some()
     }
 
+    #[inline]
     fn next_held(&self, max_in_flight: usize) -> Option<u32> {
+        if self.held() == 0 {
+            return None;
+        }
+        self.oldest_that_may_start(max_in_flight)
+    }
+
+    fn oldest_that_may_start(&self, max_in_flight: usize) -> Option<u32> {
         let age = |&index: &u32| self.at(index).map(|command| self.age(command));
         [self.held.front(), self.held_unnamed.front()]
             .into_iter()
