@@ -9,10 +9,10 @@ use std::fmt;
 use hashbrown::HashMap;
 use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
 
-pub(crate) use extract::Surroundings;
 pub use extract::{Extract, Inbound, Needs, Parts, State};
-pub use handler::Handler;
-pub(crate) use handler::{Answer, AnyHandler, Handling, Started};
+pub(crate) use extract::{Extracted, Surroundings};
+pub(crate) use handler::{Answer, AnyHandler, Handling, Serve, Started};
+pub use handler::{AtOnce, Handler};
 pub(crate) use state::StateMap;
 
 use crate::{

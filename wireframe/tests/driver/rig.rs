@@ -1,6 +1,7 @@
 //! A text protocol whose hooks keep a record, and a server of it to be worked by hand.
 
 use std::{
+    fmt,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
@@ -39,6 +40,13 @@ impl PayloadFrame for Line {
 #[derive(Debug)]
 pub(crate) struct Oops(pub(crate) &'static str);
 
+impl fmt::Display for Oops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Oops {}
 impl ProtocolError for Oops {}
 
 /// What a session holds.
@@ -162,7 +170,8 @@ impl WireframeProtocol for Text {
         match error {
             AnswerError::Protocol(Oops("close")) => Reaction::Close(Some(line("error: close"))),
             AnswerError::Protocol(Oops(what)) => Reaction::Send(line(format!("error: {what}"))),
-            _ => Reaction::Send(line("error: unencodable")),
+            AnswerError::Unencodable(_) => Reaction::Send(line("error: unencodable")),
+            other => Reaction::Send(line(format!("error: {other}"))),
         }
     }
 
