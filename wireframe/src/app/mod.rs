@@ -2,11 +2,11 @@
 
 mod extract;
 mod handler;
+mod router;
 mod state;
 
 use std::fmt;
 
-use hashbrown::HashMap;
 use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
 
 pub use extract::{Extract, Inbound, Needs, Parts, State};
@@ -15,6 +15,7 @@ pub(crate) use handler::{Answer, AnyHandler, Handling, Serve, Started};
 pub use handler::{AtOnce, Handler};
 pub(crate) use state::StateMap;
 
+use self::router::Routes;
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
@@ -226,7 +227,7 @@ impl<P: Protocol> Clone for App<P> {
 /// What all connections of an app share.
 pub(crate) struct Shared<P: Protocol> {
     pub(crate) protocol: Arc<P>,
-    pub(crate) routes: Routes<P>,
+    routes: Routes<P>,
     pub(crate) fallback: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_connect: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
@@ -240,46 +241,6 @@ impl<P: Protocol> Shared<P> {
     /// The handler that serves a route, the fallback included.
     pub(crate) fn handler(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
         self.routes.get(route).or(self.fallback.as_deref())
-    }
-}
-
-/// Routes below this are found by index.
-const DENSE: u32 = 256;
-
-/// Finds a route's handler.
-pub(crate) struct Routes<P> {
-    dense: Vec<Option<Box<dyn AnyHandler<P>>>>,
-    sparse: HashMap<u32, Box<dyn AnyHandler<P>>>,
-}
-
-impl<P> Default for Routes<P> {
-    fn default() -> Self {
-        Self {
-            dense: Vec::new(),
-            sparse: HashMap::new(),
-        }
-    }
-}
-
-impl<P: Protocol> Routes<P> {
-    /// Enters a handler; false if the route has one.
-    fn insert(&mut self, route: u32, handler: Box<dyn AnyHandler<P>>) -> bool {
-        if route >= DENSE {
-            return self.sparse.insert(route, handler).is_none();
-        }
-        let index = route as usize;
-        if self.dense.len() <= index {
-            self.dense.resize_with(index + 1, || None);
-        }
-        let place = self.dense.get_mut(index);
-        place.is_some_and(|place| place.replace(handler).is_none())
-    }
-
-    fn get(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
-        match self.dense.get(route as usize) {
-            Some(place) => place.as_deref(),
-            None => self.sparse.get(&route).map(|handler| &**handler),
-        }
     }
 }
 
