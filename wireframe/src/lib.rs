@@ -17,7 +17,10 @@ mod tasks;
 pub mod testing;
 mod transport;
 
-pub use app::{App, AtOnce, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
+pub use app::{
+    App, AtOnce, Extract, Handler, HandlerFuture, HandlerService, Inbound, Needs, Parts, Request,
+    RequestService, State, WireframeApp,
+};
 pub use client::{CallError, Client, Lagged, Pushes};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};

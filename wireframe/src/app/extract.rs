@@ -28,6 +28,18 @@ pub(crate) struct Surroundings<P: WireframeProtocol> {
     pub(crate) states: Arc<StateMap>,
 }
 
+impl<P: WireframeProtocol> Clone for Surroundings<P> {
+    fn clone(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            push: self.push.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            states: Arc::clone(&self.states),
+        }
+    }
+}
+
 /// What a handler's arguments are made from.
 pub struct Parts<'a, P: WireframeProtocol> {
     pub(crate) surroundings: &'a Surroundings<P>,
@@ -114,7 +126,7 @@ impl<P: Protocol> Parts<'_, P> {
 /// An argument is to be made from what is not there. An app is refused for that when it
 /// is built, unless an extractor takes what it did not say it takes.
 #[cold]
-fn missing<A, E>() -> WireframeError<E> {
+pub(crate) fn missing<A, E>() -> WireframeError<E> {
     let argument = any::type_name::<A>();
     io::Error::other(format!("nothing to make the argument {argument} from")).into()
 }

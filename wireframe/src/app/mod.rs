@@ -2,20 +2,25 @@
 
 mod extract;
 mod handler;
+mod layer;
+mod request;
 mod router;
 mod state;
 
 use std::fmt;
 
+use tower_layer::Layer;
 use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
 
 pub use extract::{Extract, Inbound, Needs, Parts, State};
 pub(crate) use extract::{Extracted, Surroundings};
 pub(crate) use handler::{Answer, AnyHandler, Handling, Serve, Started};
 pub use handler::{AtOnce, Handler};
+pub use layer::{HandlerFuture, HandlerService, RequestService};
+pub use request::Request;
 pub(crate) use state::StateMap;
 
-use self::router::Routes;
+use self::router::{Handlers, Router, Routes, Wrap};
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
@@ -45,6 +50,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     fallback: Option<Box<dyn AnyHandler<P>>>,
     on_connect: Option<Box<dyn AnyHandler<P>>>,
     on_push: Option<Box<dyn AnyHandler<P>>>,
+    layers: Vec<Wrap<P>>,
     states: StateMap,
     config: Config,
     pushes: PushLimits,
@@ -72,6 +78,7 @@ impl<P: Protocol> WireframeApp<P> {
             fallback: None,
             on_connect: None,
             on_push: None,
+            layers: Vec::new(),
             states: StateMap::default(),
             config: Config::default(),
             pushes: PushLimits::default(),
@@ -103,6 +110,41 @@ impl<P: Protocol> WireframeApp<P> {
     /// returns is not sent. Without it such frames are dropped and counted.
     pub fn on_push<Args: 'static>(mut self, handler: impl Handler<P, Args>) -> Self {
         self.on_push = Some(handler::erase(handler));
+        self
+    }
+
+    /// Puts a layer around all handlers of requests, the fallback included, and around no
+    /// others.
+    ///
+    /// It is any layer of tower's that makes a [`RequestService`]. Its service is made
+    /// once, when the app is built, and cloned for each request, which waits for it to be
+    /// ready: so a limit of concurrency, say, is that of the app. A service may answer in a
+    /// handler's stead, and what it fails with is treated as what a handler fails with.
+    /// Requests that no handler serves do not pass layers.
+    ///
+    /// Of several layers the one that is given first is the outermost. Requests of an app
+    /// with layers take one more box for each call of this method, so compose what belongs
+    /// together with `tower::ServiceBuilder`, which is a layer.
+    ///
+    /// ```
+    /// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
+    /// use wireframe::{Request, WireframeApp};
+    ///
+    /// let layers = ServiceBuilder::new()
+    ///     .map_request(|request: Request<_>| {
+    ///         println!("route {}", request.info().route);
+    ///         request
+    ///     })
+    ///     .layer(ConcurrencyLimitLayer::new(100));
+    /// let app = WireframeApp::new().route(1, || "hello").layer(layers);
+    /// assert!(app.build().is_ok());
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<HandlerService<P>, Service: RequestService<P>> + Send + 'static,
+    {
+        self.layers
+            .push(Box::new(move |inner| inner.inside(&layer)));
         self
     }
 
@@ -159,8 +201,13 @@ impl<P: Protocol> WireframeApp<P> {
         Ok(App {
             shared: Arc::new(Shared {
                 protocol: Arc::new(self.protocol),
-                routes,
-                fallback: self.fallback,
+                handlers: Handlers::new(
+                    Router {
+                        routes,
+                        fallback: self.fallback,
+                    },
+                    self.layers,
+                ),
                 on_connect: self.on_connect,
                 on_push: self.on_push,
                 states: Arc::new(self.states),
@@ -227,8 +274,7 @@ impl<P: Protocol> Clone for App<P> {
 /// What all connections of an app share.
 pub(crate) struct Shared<P: Protocol> {
     pub(crate) protocol: Arc<P>,
-    routes: Routes<P>,
-    pub(crate) fallback: Option<Box<dyn AnyHandler<P>>>,
+    handlers: Handlers<P>,
     pub(crate) on_connect: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) states: Arc<StateMap>,
@@ -238,9 +284,9 @@ pub(crate) struct Shared<P: Protocol> {
 }
 
 impl<P: Protocol> Shared<P> {
-    /// The handler that serves a route, the fallback included.
-    pub(crate) fn handler(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
-        self.routes.get(route).or(self.fallback.as_deref())
+    /// What serves a route: its handler or the fallback, inside the layers.
+    pub(crate) fn handler(&self, route: u32) -> Option<&dyn Serve<P>> {
+        self.handlers.find(route)
     }
 }
 
