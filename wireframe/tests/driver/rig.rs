@@ -89,6 +89,9 @@ impl Text {
     }
 }
 
+/// What the codec says to a frame that it refuses.
+const QUESTION: &str = "a question";
+
 /// Refuses frames with a `?` in them. Charges one byte for each.
 #[derive(Clone, Copy)]
 pub(crate) struct TextCodec;
@@ -104,7 +107,7 @@ impl Codec for TextCodec {
 
     fn encode(&mut self, frame: &Line, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
         if frame.0.contains('?') {
-            return Err(Unencodable::new("a question"));
+            return Err(Unencodable::new(QUESTION));
         }
         dst.put_bytes(&Bytes::copy_from_slice(frame.0.as_bytes()));
         Ok(())
@@ -170,7 +173,9 @@ impl WireframeProtocol for Text {
         match error {
             AnswerError::Protocol(Oops("close")) => Reaction::Close(Some(line("error: close"))),
             AnswerError::Protocol(Oops(what)) => Reaction::Send(line(format!("error: {what}"))),
-            AnswerError::Unencodable(_) => Reaction::Send(line("error: unencodable")),
+            AnswerError::Unencodable(error) if error.what == QUESTION => {
+                Reaction::Send(line("error: unencodable"))
+            }
             other => Reaction::Send(line(format!("error: {other}"))),
         }
     }
