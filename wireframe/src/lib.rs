@@ -17,6 +17,8 @@ mod tasks;
 pub mod testing;
 mod transport;
 
+#[doc(hidden)]
+pub use app::check as __check;
 pub use app::{
     App, AtOnce, Extract, Handler, HandlerFuture, HandlerService, Inbound, Needs, Parts, Request,
     RequestService, State, WireframeApp,

@@ -1,5 +1,6 @@
 //! An app: which handler serves what.
 
+pub mod check;
 mod extract;
 mod handler;
 mod layer;
