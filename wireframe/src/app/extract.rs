@@ -85,7 +85,7 @@ pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtoc
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler of the protocol `{P}`",
     label = "not an extractor",
-    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks` and `RequestInfo`, with the protocol's own frame and session, and what implements `Extract`"
+    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks` and `RequestInfo`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
 )]
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
@@ -151,6 +151,19 @@ impl<P: Protocol> Extract<P> for Inbound<P::Frame> {
 
     fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
         parts.take_frame::<Self>().map(Inbound)
+    }
+}
+
+/// For a handler that deals itself with an argument that cannot be made.
+impl<P: Protocol, T: Extract<P>> Extract<P> for Result<T, WireframeError<P::Error>> {
+    const TAKES_FRAME: bool = T::TAKES_FRAME;
+
+    fn check(needs: &Needs<'_>) -> Result<(), BuildError> {
+        T::check(needs)
+    }
+
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(T::extract(parts))
     }
 }
 

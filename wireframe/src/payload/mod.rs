@@ -121,7 +121,8 @@ pub trait PayloadFormat<T> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`], with what was expected and what came.
+    /// [`Malformed`], with what was expected and what came. It is logged, so bytes of the
+    /// peer's have to be escaped and cut.
     fn decode(payload: Bytes) -> Result<T, Malformed>;
 
     /// The payload that stands for a value.

@@ -4,7 +4,7 @@ use std::{convert::Infallible, error::Error, fmt, io};
 
 use bytes::Bytes;
 use wireframe::{
-    BoxError, Clock, CloseReason, Extract, Inbound, Malformed, Parts, Protocol, Response,
+    BoxError, Clock, CloseReason, Extract, Inbound, Malformed, Parts, Protocol, Response, State,
     Unencodable, WireframeError,
 };
 
@@ -130,6 +130,25 @@ fn an_extractor_fails_its_request_and_the_handler_is_not_called() {
     rig.ask("1disk");
     let reason = CloseReason::HandlerFailed("disk".into());
     assert_eq!(rig.reason(), Some(reason));
+}
+
+#[test]
+fn a_handler_may_deal_with_the_failure_of_an_argument_itself() {
+    // rule: APP-1, APP-2
+    fn guard(password: Result<Password, WireframeError<Oops>>) -> String {
+        match password {
+            Ok(Password) => "come in".to_owned(),
+            Err(error) => format!("stay out: {error}"),
+        }
+    }
+    let protocol = Text::default();
+    let mut rig = Rig::new(text(&protocol).route(1, guard));
+    assert_eq!(rig.exchange("1sesame"), ["1:come in"]);
+    assert_eq!(rig.exchange("1open"), ["1:stay out: wrong password"]);
+    assert_eq!(protocol.record.count("error"), 0);
+    assert!(text(&protocol).on_connect(guard).build().is_err());
+    type Missing = Result<State<u8>, WireframeError<Oops>>;
+    assert!(text(&protocol).route(1, |_: Missing| ()).build().is_err());
 }
 
 #[test]
