@@ -153,7 +153,6 @@ fn a_handler_may_deal_with_the_failure_of_an_argument_itself() {
 
 #[test]
 fn handlers_whose_answers_are_not_sent_may_fail_without_harm() {
-    // rule: HOOK-2
     let app = text(&Text::default())
         .on_connect(|| -> Fails { Err(io::Error::other("disk"))? })
         .on_push(|_: Bytes| {
