@@ -3,7 +3,7 @@
 //! On the wire: `u32` big-endian length of what follows, then `u32` route, `u64`
 //! correlation id, both big-endian, and the payload.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use bytes::{Buf, Bytes};
 use wireframe::{
@@ -153,6 +153,13 @@ impl Codec for RecordCodec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub &'static str);
 
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
 impl ProtocolError for Refused {}
 
 /// The protocol. Its answers are correlated by id, or go in order.
@@ -227,12 +234,7 @@ impl<const CORRELATED: bool> WireframeProtocol for Records<CORRELATED> {
         error: AnswerError<Refused>,
         _: &mut Context<'_, Self>,
     ) -> Reaction<Record> {
-        let text = match error {
-            AnswerError::Protocol(Refused(text)) => text.to_owned(),
-            AnswerError::Unencodable(error) => error.to_string(),
-            _ => "failed".to_owned(),
-        };
-        Reaction::Send(Record::new(ERROR, text))
+        Reaction::Send(Record::new(ERROR, error.to_string()))
     }
 
     fn unknown_route(&self, record: Record, _: &mut Context<'_, Self>) -> Reaction<Record> {

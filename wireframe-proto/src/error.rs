@@ -1,7 +1,7 @@
 //! What can go wrong, sorted by culprit: the peer, a limit, or this end.
 
-use alloc::{borrow::Cow, string::String};
-use core::fmt;
+use alloc::{borrow::Cow, boxed::Box, string::String};
+use core::{error::Error as StdError, fmt};
 
 use thiserror::Error;
 
@@ -133,20 +133,39 @@ impl<F> fmt::Debug for Rejected<F> {
 
 /// Why an answer ended before it was complete; given to
 /// [`handle_error`](crate::WireframeProtocol::handle_error).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AnswerError<E> {
     /// The handler said so.
     Protocol(E),
-    /// A frame of the answer could not be encoded.
+    /// The request's payload is not what its handler takes. The framing and codec have
+    /// accepted it, so the connection is sound.
+    Malformed(Malformed),
+    /// A frame of the answer, or what it was to carry, could not be encoded.
     Unencodable(Unencodable),
+    /// Something else: what stands around the handlers refused the request, or a handler
+    /// failed with an error that is not the protocol's.
+    Other(Box<dyn StdError + Send + Sync>),
 }
 
 impl<E: fmt::Display> fmt::Display for AnswerError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol(error) => error.fmt(f),
+            Self::Malformed(error) => error.fmt(f),
             Self::Unencodable(error) => error.fmt(f),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: StdError + 'static> StdError for AnswerError<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Protocol(error) => error.source(),
+            Self::Malformed(error) => error.source(),
+            Self::Unencodable(error) => error.source(),
+            Self::Other(error) => error.source(),
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::{
-    error::{CloseReason, Unencodable},
+    error::{AnswerError, CloseReason, Unencodable},
     ids::{CallId, Priority},
     protocol::RequestInfo,
 };
@@ -117,7 +117,7 @@ pub enum Body<F> {
 }
 
 /// How a handler ended its command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum End<E> {
     /// The answer is complete.
@@ -127,7 +127,7 @@ pub enum End<E> {
     StreamComplete,
     /// With an error that the protocol's
     /// [`handle_error`](crate::WireframeProtocol::handle_error) answers.
-    Failed(E),
+    Failed(AnswerError<E>),
     /// The handler gave up. What it sent before still goes.
     Cancelled,
     /// With an I/O error: closes the connection.

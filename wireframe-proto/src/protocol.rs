@@ -86,11 +86,13 @@ pub trait WireframeProtocol {
         error: AnswerError<Self::Error>,
         ctx: &mut Context<'_, Self>,
     ) -> Reaction<Self::Frame> {
-        let what = match &error {
-            AnswerError::Protocol(_) => "protocol error",
-            AnswerError::Unencodable(error) => &error.what,
+        let what: &dyn fmt::Display = match &error {
+            AnswerError::Protocol(_) => &"protocol error",
+            AnswerError::Malformed(error) => error,
+            AnswerError::Unencodable(error) => error,
+            AnswerError::Other(error) => error,
         };
-        tracing::warn!(connection = %ctx.connection_id(), what, "an answer failed");
+        tracing::warn!(connection = %ctx.connection_id(), %what, "an answer failed");
         Reaction::Continue
     }
 

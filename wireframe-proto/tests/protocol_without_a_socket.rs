@@ -222,7 +222,7 @@ impl Bench {
                 Event::Request { info, frame } => match self.answer(frame) {
                     Ok(line) => self.connection.answer(info.id, line).unwrap(),
                     Err(error) => {
-                        let end = End::Failed(error);
+                        let end = End::Failed(AnswerError::Protocol(error));
                         self.connection.finish(info.id, end).unwrap();
                     }
                 },

@@ -31,13 +31,14 @@ struct Marked;
 #[derive(Debug)]
 struct OutOfNumbers;
 
-impl wireframe::ProtocolError for OutOfNumbers {}
-
 impl fmt::Display for OutOfNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("out of numbers")
     }
 }
+
+impl Error for OutOfNumbers {}
+impl wireframe::ProtocolError for OutOfNumbers {}
 
 impl WireframeProtocol for Marked {
     type Frame = Envelope;

@@ -1,31 +1,73 @@
 //! What handlers fail with, and what an app is refused for.
 
-use std::{any, fmt, io};
+use std::{any, error::Error, fmt, io};
 
 use thiserror::Error;
+use wireframe_proto::{AnswerError, Malformed, Unencodable};
 
-use crate::push::PushError;
+use crate::{clock::Elapsed, push::PushError};
+
+/// An error of any kind, as tower's layers have it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Marks the protocol's own error type, the one that
 /// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error) answers.
 ///
 /// Implement it for the type that you name as
 /// [`WireframeProtocol::Error`](wireframe_proto::WireframeProtocol::Error).
-pub trait ProtocolError: Send + 'static {}
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not marked as the error of a protocol",
+    label = "not marked as the error of a protocol",
+    note = "mark it with `impl wireframe::ProtocolError for {Self} {{}}`; it has to be a `std::error::Error` that is `Send` and `Sync`"
+)]
+pub trait ProtocolError: Error + Send + Sync + 'static {}
 
 impl ProtocolError for std::convert::Infallible {}
 
-/// What a handler, or a stream that it answers with, fails with.
+/// What a handler, an extractor, a layer, or a stream that a handler answers with, fails
+/// with.
+///
+/// Only [`Io`](Self::Io) is fatal. All others are for the protocol's
+/// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error), which decides what
+/// the peer is told.
+///
+/// The question mark makes one from the protocol's error, an [`io::Error`], a
+/// [`PushError`], an [`Elapsed`], and a [`BoxError`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireframeError<E> {
     /// Fatal: the connection closes.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The protocol answers it, and the connection goes on unless the protocol says
-    /// otherwise.
-    #[error("{0}")]
+    /// The protocol's own.
+    #[error(transparent)]
     Protocol(E),
+    /// The request's payload is not what the handler takes.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// What was to be answered cannot be encoded.
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
+    /// Anything else: what a layer refused a request with, or an error of another library.
+    #[error(transparent)]
+    Other(BoxError),
+}
+
+impl<E> WireframeError<E> {
+    /// What the protocol is told.
+    ///
+    /// # Errors
+    ///
+    /// The I/O error, if it is one: of that the protocol is not told.
+    pub(crate) fn into_answer_error(self) -> io::Result<AnswerError<E>> {
+        Ok(match self {
+            Self::Io(error) => return Err(error),
+            Self::Protocol(error) => AnswerError::Protocol(error),
+            Self::Malformed(error) => AnswerError::Malformed(error),
+            Self::Unencodable(error) => AnswerError::Unencodable(error),
+            Self::Other(error) => AnswerError::Other(error),
+        })
+    }
 }
 
 impl<E: ProtocolError> From<E> for WireframeError<E> {
@@ -38,6 +80,29 @@ impl<E: ProtocolError> From<E> for WireframeError<E> {
 impl<E, F> From<PushError<F>> for WireframeError<E> {
     fn from(error: PushError<F>) -> Self {
         Self::Io(error.into())
+    }
+}
+
+/// That something took too long is not the connection's fault, so it is not fatal.
+impl<E> From<Elapsed> for WireframeError<E> {
+    fn from(error: Elapsed) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Layers box the errors of what is inside them. One that is a `WireframeError`, or the
+/// protocol's own error, is taken out of its box; any other is [`Other`](Self::Other),
+/// also an [`io::Error`].
+impl<E: ProtocolError> From<BoxError> for WireframeError<E> {
+    fn from(error: BoxError) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<E>() {
+            Ok(error) => Self::Protocol(*error),
+            Err(error) => Self::Other(error),
+        }
     }
 }
 

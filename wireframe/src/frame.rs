@@ -9,9 +9,19 @@ use crate::error::ProtocolError;
 ///
 /// It has nothing to implement. It exists so that a handler can return a frame, and a
 /// good many other things, without ambiguity.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not marked as a frame",
+    label = "not marked as a frame",
+    note = "mark the frame type of your protocol with `impl wireframe::Frame for {Self} {{}}`"
+)]
 pub trait Frame: Send + 'static {}
 
 /// A frame that carries bytes: handlers can take and return just these.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a frame that carries bytes",
+    label = "not a frame that carries bytes",
+    note = "implement `wireframe::PayloadFrame` for `{Self}`, or take and return whole frames"
+)]
 pub trait PayloadFrame: Frame {
     /// What the frame carries.
     fn into_payload(self) -> Bytes;

@@ -6,6 +6,7 @@ mod clock;
 mod driver;
 mod error;
 mod frame;
+mod payload;
 mod push;
 mod response;
 pub mod rt;
@@ -16,12 +17,20 @@ mod tasks;
 pub mod testing;
 mod transport;
 
-pub use app::{App, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
+#[doc(hidden)]
+pub use app::check as __check;
+pub use app::{
+    App, AtOnce, Extract, Handler, HandlerFuture, HandlerService, Inbound, Needs, Parts, Request,
+    RequestService, State, WireframeApp,
+};
 pub use client::{CallError, Client, Lagged, Pushes};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};
-pub use error::{BuildError, Place, ProtocolError, WireframeError};
+pub use error::{BoxError, BuildError, Place, ProtocolError, WireframeError};
 pub use frame::{Frame, PayloadFrame, Protocol};
+#[cfg(feature = "postcard")]
+pub use payload::Postcard;
+pub use payload::{Message, Payload, PayloadFormat};
 pub use push::{
     ConnectionHandle, Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats,
     Pushed, Reserve, TryPushError,

@@ -114,9 +114,15 @@ impl<F, E, S: Stream<Item = F>> Stream for Infallibly<S, E> {
 
 /// What a handler may return.
 ///
-/// The frame, a `Vec` of frames, `()`, a [`Response`]; bytes or text, as the payload of a
-/// frame that answers; or a `Result` of any of these with the protocol's error or
-/// [`WireframeError`].
+/// The frame, a `Vec` of frames, `()`, a [`Response`]; bytes, text or a typed
+/// [`Message`](crate::Message), as the payload of a frame that answers; or a `Result` of
+/// any of these with the protocol's error or [`WireframeError`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the answer of a handler whose frames are `{F}`",
+    label = "not an answer",
+    note = "answers are the frame, a `Vec` of frames, `()`, `Response`, or bytes, text or `Message<T>` as the payload of a frame",
+    note = "and a `Result` of any of these, with the protocol's error `{E}` or `WireframeError<{E}>`"
+)]
 pub trait IntoResponse<F, E> {
     /// The answer to a request for `route`.
     ///

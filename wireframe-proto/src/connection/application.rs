@@ -260,7 +260,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 }
                 self.conclude(id.index, Outcome::Done);
             }
-            End::Failed(error) => self.fail_answer(id.index, AnswerError::Protocol(error)),
+            End::Failed(error) => self.fail_answer(id.index, error),
             End::Cancelled => self.conclude(id.index, Outcome::Cancelled),
             End::Fatal(what) => {
                 tracing::warn!(connection = %self.peer.id, what, "a handler failed");

@@ -1,6 +1,9 @@
 //! What handlers can take as arguments.
 
-use std::any::TypeId;
+use std::{
+    any::{self, TypeId},
+    io,
+};
 
 use bytes::Bytes;
 use wireframe_proto::{RequestInfo, WireframeProtocol};
@@ -8,7 +11,7 @@ use wireframe_proto::{RequestInfo, WireframeProtocol};
 use super::state::StateMap;
 use crate::{
     clock::Clock,
-    error::{BuildError, Place},
+    error::{BuildError, Place, WireframeError},
     frame::{PayloadFrame, Protocol},
     push::{ConnectionHandle, PushHandle},
     session::Session,
@@ -23,6 +26,18 @@ pub(crate) struct Surroundings<P: WireframeProtocol> {
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
     pub(crate) states: Arc<StateMap>,
+}
+
+impl<P: WireframeProtocol> Clone for Surroundings<P> {
+    fn clone(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            push: self.push.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            states: Arc::clone(&self.states),
+        }
+    }
 }
 
 /// What a handler's arguments are made from.
@@ -40,11 +55,38 @@ impl<P: WireframeProtocol> std::fmt::Debug for Parts<'_, P> {
     }
 }
 
+/// What making an argument comes to.
+pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtocol>::Error>>;
+
 /// An argument of a handler.
 ///
 /// Arguments are made before the handler runs, from what the connection has. Whether a
 /// handler can be given what it takes is checked when the app is built, so making them
-/// cannot fail for want of it.
+/// cannot fail for want of it. It can fail for the peer's fault; then the handler is not
+/// called, and the request has failed as if the handler had said so.
+///
+/// An extractor of your own is made from others:
+///
+/// ```
+/// use wireframe::{Extract, Malformed, Parts, Protocol, RequestInfo, WireframeError};
+///
+/// /// The correlation id of a request that has one.
+/// struct Named(u64);
+///
+/// impl<P: Protocol> Extract<P> for Named {
+///     fn extract(parts: &mut Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
+///         match RequestInfo::extract(parts)?.correlation {
+///             Some(id) => Ok(Self(id.0)),
+///             None => Err(Malformed::new("a request without an id").into()),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a handler of the protocol `{P}`",
+    label = "not an extractor",
+    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks` and `RequestInfo`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
+)]
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
     const TAKES_FRAME: bool = false;
@@ -59,8 +101,34 @@ pub trait Extract<P: Protocol>: Sized + Send {
         Ok(())
     }
 
-    /// Makes the argument; `None` if what it needs is not there.
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self>;
+    /// Makes the argument.
+    ///
+    /// # Errors
+    ///
+    /// [`WireframeError::Malformed`] if the payload is not what this takes, or whatever
+    /// the request is to fail with. An I/O error, which is fatal, if what this needs is
+    /// not there.
+    fn extract(parts: &mut Parts<'_, P>) -> Result<Self, WireframeError<P::Error>>;
+}
+
+impl<P: Protocol> Parts<'_, P> {
+    /// The request's route; 0 if there is no request, and with that no answer.
+    pub(crate) fn route(&self) -> u32 {
+        self.info.map_or(0, |info| info.route)
+    }
+
+    /// The frame, for an argument of type `A`, which is the only one that takes it.
+    pub(crate) fn take_frame<A>(&mut self) -> Extracted<P::Frame, P> {
+        self.frame.take().ok_or_else(missing::<A, _>)
+    }
+}
+
+/// An argument is to be made from what is not there. An app is refused for that when it
+/// is built, unless an extractor takes what it did not say it takes.
+#[cold]
+pub(crate) fn missing<A, E>() -> WireframeError<E> {
+    let argument = any::type_name::<A>();
+    io::Error::other(format!("nothing to make the argument {argument} from")).into()
 }
 
 /// What an app offers to the handler that is being checked.
@@ -81,16 +149,29 @@ pub struct State<T>(pub T);
 impl<P: Protocol> Extract<P> for Inbound<P::Frame> {
     const TAKES_FRAME: bool = true;
 
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        parts.frame.take().map(Inbound)
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        parts.take_frame::<Self>().map(Inbound)
+    }
+}
+
+/// For a handler that deals itself with an argument that cannot be made.
+impl<P: Protocol, T: Extract<P>> Extract<P> for Result<T, WireframeError<P::Error>> {
+    const TAKES_FRAME: bool = T::TAKES_FRAME;
+
+    fn check(needs: &Needs<'_>) -> Result<(), BuildError> {
+        T::check(needs)
+    }
+
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(T::extract(parts))
     }
 }
 
 impl<P: Protocol<Frame: PayloadFrame>> Extract<P> for Bytes {
     const TAKES_FRAME: bool = true;
 
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        parts.frame.take().map(PayloadFrame::into_payload)
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        parts.take_frame::<Self>().map(PayloadFrame::into_payload)
     }
 }
 
@@ -103,38 +184,39 @@ impl<P: Protocol, T: Clone + Send + Sync + 'static> Extract<P> for State<T> {
         }
     }
 
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        parts.surroundings.states.get::<T>().cloned().map(State)
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        let state = parts.surroundings.states.get::<T>().cloned();
+        state.map(State).ok_or_else(missing::<Self, _>)
     }
 }
 
 impl<P: Protocol> Extract<P> for Session<P::Session> {
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        Some(parts.surroundings.session.clone())
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.session.clone())
     }
 }
 
 impl<P: Protocol> Extract<P> for PushHandle<P::Frame> {
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        Some(parts.surroundings.push.clone())
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.push.clone())
     }
 }
 
 impl<P: Protocol> Extract<P> for ConnectionHandle {
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        Some(parts.surroundings.push.connection())
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.push.connection())
     }
 }
 
 impl<P: Protocol> Extract<P> for Clock {
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        Some(parts.surroundings.clock.clone())
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.clock.clone())
     }
 }
 
 impl<P: Protocol> Extract<P> for Tasks {
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        Some(parts.surroundings.tasks.clone())
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.tasks.clone())
     }
 }
 
@@ -147,7 +229,7 @@ impl<P: Protocol> Extract<P> for RequestInfo {
         }
     }
 
-    fn extract(parts: &mut Parts<'_, P>) -> Option<Self> {
-        parts.info
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        parts.info.ok_or_else(missing::<Self, _>)
     }
 }

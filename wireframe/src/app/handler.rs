@@ -1,6 +1,7 @@
 //! Functions as handlers.
 
 use std::{
+    future,
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
@@ -27,10 +28,20 @@ pub(crate) type Answer<P> = Result<
 /// A handler at work.
 pub(crate) type Handling<P> = Pin<Box<dyn Future<Output = Answer<P>> + Send>>;
 
-/// An async function that can serve requests of protocol `P`.
+/// A function that can serve requests of protocol `P`.
 ///
-/// It takes up to eight arguments, each of which implements [`Extract`], and returns a
-/// future of what implements [`IntoResponse`]. `Args` are its arguments' types.
+/// It takes up to eight arguments, each of which implements [`Extract`], and returns what
+/// implements [`IntoResponse`], or a future of that: an `fn` and an `async fn` are handlers
+/// alike. What waits for nothing is better an `fn`, which is called without an allocation;
+/// it must not block. `Args` are the arguments' types, those of an `fn` inside [`AtOnce`].
+///
+/// [`check_handler!`](crate::check_handler) says why a function is none.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of the protocol `{P}`",
+    label = "not a handler",
+    note = "a handler is an `fn` or `async fn` of at most eight arguments that implement `Extract`; it returns what implements `IntoResponse`, and its future, if it is async, is `Send`",
+    note = "put `wireframe::check_handler!(Protocol, function, number_of_arguments);` beside it to learn which argument or result is at fault"
+)]
 pub trait Handler<P: Protocol, Args>: Send + Sync + 'static {
     /// How many of its arguments take the frame.
     fn frames_taken(&self) -> usize;
@@ -42,11 +53,26 @@ pub trait Handler<P: Protocol, Args>: Send + Sync + 'static {
     /// [`BuildError`] if it has not.
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
 
-    /// Starts it; `None` if an argument could not be made.
+    /// Makes its arguments and calls it.
+    #[doc(hidden)]
     fn call(
         &self,
         parts: &mut Parts<'_, P>,
-    ) -> Option<impl Future<Output = Answer<P>> + Send + 'static>;
+    ) -> Started<impl Future<Output = Answer<P>> + Send + 'static, Answer<P>>;
+}
+
+/// Tells the arguments of a handler that answers when it is called from those of one that
+/// returns a future.
+#[derive(Debug)]
+pub struct AtOnce<Args>(PhantomData<Args>);
+
+/// How far a handler has come.
+#[derive(Debug)]
+pub enum Started<H, A> {
+    /// What is left of it.
+    AtWork(H),
+    /// Its answer.
+    Done(A),
 }
 
 pin_project! {
@@ -75,6 +101,31 @@ where
     }
 }
 
+/// What handlers of either kind have in common.
+macro_rules! about_arguments {
+    ($($arg:ident)*) => {
+        fn frames_taken(&self) -> usize {
+            0 $(+ usize::from($arg::TAKES_FRAME))*
+        }
+
+        fn check(&self, _needs: &Needs<'_>) -> Result<(), BuildError> {
+            $($arg::check(_needs)?;)*
+            Ok(())
+        }
+    };
+}
+
+/// Calls a function with arguments made from the parts, or returns why that failed.
+macro_rules! call_with {
+    ($function:ident, $parts:ident, $($arg:ident $value:ident)*) => {{
+        $(let $value = match $arg::extract($parts) {
+            Ok(argument) => argument,
+            Err(error) => return Started::Done(Err(error)),
+        };)*
+        $function($($value),*)
+    }};
+}
+
 macro_rules! handlers {
     ($(($($arg:ident $value:ident)*))*) => {$(
         impl<P, Fun, Fut, Res, $($arg,)*> Handler<P, ($($arg,)*)> for Fun
@@ -85,26 +136,37 @@ macro_rules! handlers {
             Res: IntoResponse<P::Frame, P::Error>,
             $($arg: Extract<P>,)*
         {
-            fn frames_taken(&self) -> usize {
-                0 $(+ usize::from($arg::TAKES_FRAME))*
-            }
-
-            fn check(&self, _needs: &Needs<'_>) -> Result<(), BuildError> {
-                $($arg::check(_needs)?;)*
-                Ok(())
-            }
+            about_arguments!($($arg)*);
 
             fn call(
                 &self,
-                _parts: &mut Parts<'_, P>,
-            ) -> Option<impl Future<Output = Answer<P>> + Send + 'static> {
-                let route = _parts.info.map_or(0, |info| info.route);
-                $(let $value = $arg::extract(_parts)?;)*
-                Some(Answering {
-                    handling: self($($value),*),
+                parts: &mut Parts<'_, P>,
+            ) -> Started<impl Future<Output = Answer<P>> + Send + 'static, Answer<P>> {
+                let route = parts.route();
+                Started::AtWork(Answering {
+                    handling: call_with!(self, parts, $($arg $value)*),
                     route,
                     protocol: PhantomData::<fn() -> P>,
                 })
+            }
+        }
+
+        impl<P, Fun, Res, $($arg,)*> Handler<P, AtOnce<($($arg,)*)>> for Fun
+        where
+            P: Protocol,
+            Fun: Fn($($arg),*) -> Res + Send + Sync + 'static,
+            Res: IntoResponse<P::Frame, P::Error>,
+            $($arg: Extract<P>,)*
+        {
+            about_arguments!($($arg)*);
+
+            fn call(
+                &self,
+                parts: &mut Parts<'_, P>,
+            ) -> Started<impl Future<Output = Answer<P>> + Send + 'static, Answer<P>> {
+                let route = parts.route();
+                let answer = call_with!(self, parts, $($arg $value)*);
+                Started::<future::Pending<Answer<P>>, _>::Done(answer.into_response(route))
             }
         }
     )*};
@@ -122,25 +184,33 @@ handlers! {
     (A a B b C c D d E e G g H h I i)
 }
 
-/// A handler whose type was forgotten.
-pub(crate) trait AnyHandler<P: Protocol>: Send + Sync {
-    fn frames_taken(&self) -> usize;
-    fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
-
-    /// Makes the handler's arguments, calls it, and polls it once; most are done by
-    /// then. `None` if an argument could not be made.
+/// What serves requests.
+pub(crate) trait Serve<P: Protocol>: Send + Sync {
+    /// Starts it and polls it once; most are done by then.
     fn start(
         &self,
         parts: &mut Parts<'_, P>,
         cx: &mut Context<'_>,
-    ) -> Option<Started<Handling<P>, Answer<P>>>;
+    ) -> Started<Handling<P>, Answer<P>>;
 }
 
-/// How far a handler has come.
-pub(crate) enum Started<H, A> {
-    /// What is left of it.
-    AtWork(H),
-    Done(A),
+/// A handler whose type was forgotten.
+pub(crate) trait AnyHandler<P: Protocol>: Serve<P> {
+    fn frames_taken(&self) -> usize;
+    fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
+}
+
+/// Polls a future for the first time, on its way into its box.
+#[inline]
+pub(crate) fn start<P: Protocol>(
+    future: impl Future<Output = Answer<P>> + Send + 'static,
+    cx: &mut Context<'_>,
+) -> Started<Handling<P>, Answer<P>> {
+    let mut handling = Box::pin(future);
+    match handling.as_mut().poll(cx) {
+        Poll::Pending => Started::AtWork(handling),
+        Poll::Ready(answer) => Started::Done(answer),
+    }
 }
 
 struct Erased<H, Args> {
@@ -165,16 +235,17 @@ impl<P: Protocol, Args, H: Handler<P, Args>> AnyHandler<P> for Erased<H, Args> {
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError> {
         self.handler.check(needs)
     }
+}
 
+impl<P: Protocol, Args, H: Handler<P, Args>> Serve<P> for Erased<H, Args> {
     fn start(
         &self,
         parts: &mut Parts<'_, P>,
         cx: &mut Context<'_>,
-    ) -> Option<Started<Handling<P>, Answer<P>>> {
-        let mut handling = Box::pin(self.handler.call(parts)?);
-        Some(match handling.as_mut().poll(cx) {
-            Poll::Pending => Started::AtWork(handling),
-            Poll::Ready(answer) => Started::Done(answer),
-        })
+    ) -> Started<Handling<P>, Answer<P>> {
+        match self.handler.call(parts) {
+            Started::AtWork(future) => start::<P>(future, cx),
+            Started::Done(answer) => Started::Done(answer),
+        }
     }
 }

@@ -1,20 +1,27 @@
 //! An app: which handler serves what.
 
+pub mod check;
 mod extract;
 mod handler;
+mod layer;
+mod request;
+mod router;
 mod state;
 
 use std::fmt;
 
-use hashbrown::HashMap;
+use tower_layer::Layer;
 use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
 
-pub(crate) use extract::Surroundings;
 pub use extract::{Extract, Inbound, Needs, Parts, State};
-pub use handler::Handler;
-pub(crate) use handler::{Answer, AnyHandler, Handling, Started};
+pub(crate) use extract::{Extracted, Surroundings};
+pub(crate) use handler::{Answer, AnyHandler, Handling, Serve, Started};
+pub use handler::{AtOnce, Handler};
+pub use layer::{HandlerFuture, HandlerService, RequestService};
+pub use request::Request;
 pub(crate) use state::StateMap;
 
+use self::router::{Handlers, Router, Routes, Wrap};
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
@@ -44,6 +51,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     fallback: Option<Box<dyn AnyHandler<P>>>,
     on_connect: Option<Box<dyn AnyHandler<P>>>,
     on_push: Option<Box<dyn AnyHandler<P>>>,
+    layers: Vec<Wrap<P>>,
     states: StateMap,
     config: Config,
     pushes: PushLimits,
@@ -71,6 +79,7 @@ impl<P: Protocol> WireframeApp<P> {
             fallback: None,
             on_connect: None,
             on_push: None,
+            layers: Vec::new(),
             states: StateMap::default(),
             config: Config::default(),
             pushes: PushLimits::default(),
@@ -102,6 +111,41 @@ impl<P: Protocol> WireframeApp<P> {
     /// returns is not sent. Without it such frames are dropped and counted.
     pub fn on_push<Args: 'static>(mut self, handler: impl Handler<P, Args>) -> Self {
         self.on_push = Some(handler::erase(handler));
+        self
+    }
+
+    /// Puts a layer around all handlers of requests, the fallback included, and around no
+    /// others.
+    ///
+    /// It is any layer of tower's that makes a [`RequestService`]. Its service is made
+    /// once, when the app is built, and cloned for each request, which waits for it to be
+    /// ready: so a limit of concurrency, say, is that of the app. A service may answer in a
+    /// handler's stead, and what it fails with is treated as what a handler fails with.
+    /// Requests that no handler serves do not pass layers.
+    ///
+    /// Of several layers the one that is given first is the outermost. Requests of an app
+    /// with layers take one more box for each call of this method, so compose what belongs
+    /// together with `tower::ServiceBuilder`, which is a layer.
+    ///
+    /// ```
+    /// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
+    /// use wireframe::{Request, WireframeApp};
+    ///
+    /// let layers = ServiceBuilder::new()
+    ///     .map_request(|request: Request<_>| {
+    ///         println!("route {}", request.info().route);
+    ///         request
+    ///     })
+    ///     .layer(ConcurrencyLimitLayer::new(100));
+    /// let app = WireframeApp::new().route(1, || "hello").layer(layers);
+    /// assert!(app.build().is_ok());
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<HandlerService<P>, Service: RequestService<P>> + Send + 'static,
+    {
+        self.layers
+            .push(Box::new(move |inner| inner.inside(&layer)));
         self
     }
 
@@ -158,8 +202,13 @@ impl<P: Protocol> WireframeApp<P> {
         Ok(App {
             shared: Arc::new(Shared {
                 protocol: Arc::new(self.protocol),
-                routes,
-                fallback: self.fallback,
+                handlers: Handlers::new(
+                    Router {
+                        routes,
+                        fallback: self.fallback,
+                    },
+                    self.layers,
+                ),
                 on_connect: self.on_connect,
                 on_push: self.on_push,
                 states: Arc::new(self.states),
@@ -226,8 +275,7 @@ impl<P: Protocol> Clone for App<P> {
 /// What all connections of an app share.
 pub(crate) struct Shared<P: Protocol> {
     pub(crate) protocol: Arc<P>,
-    pub(crate) routes: Routes<P>,
-    pub(crate) fallback: Option<Box<dyn AnyHandler<P>>>,
+    handlers: Handlers<P>,
     pub(crate) on_connect: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) states: Arc<StateMap>,
@@ -237,49 +285,9 @@ pub(crate) struct Shared<P: Protocol> {
 }
 
 impl<P: Protocol> Shared<P> {
-    /// The handler that serves a route, the fallback included.
-    pub(crate) fn handler(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
-        self.routes.get(route).or(self.fallback.as_deref())
-    }
-}
-
-/// Routes below this are found by index.
-const DENSE: u32 = 256;
-
-/// Finds a route's handler.
-pub(crate) struct Routes<P> {
-    dense: Vec<Option<Box<dyn AnyHandler<P>>>>,
-    sparse: HashMap<u32, Box<dyn AnyHandler<P>>>,
-}
-
-impl<P> Default for Routes<P> {
-    fn default() -> Self {
-        Self {
-            dense: Vec::new(),
-            sparse: HashMap::new(),
-        }
-    }
-}
-
-impl<P: Protocol> Routes<P> {
-    /// Enters a handler; false if the route has one.
-    fn insert(&mut self, route: u32, handler: Box<dyn AnyHandler<P>>) -> bool {
-        if route >= DENSE {
-            return self.sparse.insert(route, handler).is_none();
-        }
-        let index = route as usize;
-        if self.dense.len() <= index {
-            self.dense.resize_with(index + 1, || None);
-        }
-        let place = self.dense.get_mut(index);
-        place.is_some_and(|place| place.replace(handler).is_none())
-    }
-
-    fn get(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
-        match self.dense.get(route as usize) {
-            Some(place) => place.as_deref(),
-            None => self.sparse.get(&route).map(|handler| &**handler),
-        }
+    /// What serves a route: its handler or the fallback, inside the layers.
+    pub(crate) fn handler(&self, route: u32) -> Option<&dyn Serve<P>> {
+        self.handlers.find(route)
     }
 }
 

@@ -267,8 +267,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn handled(&mut self, answer: Option<Answer<P>>) {
         match answer {
             None => self.engine.handle_panic(self.now),
-            Some(Err(WireframeError::Io(error))) => {
+            Some(Err(error)) => {
                 tracing::warn!(connection = %self.control.id(), %error, "a handler failed");
+                task::discard(error);
             }
             Some(answer) => task::discard(answer),
         }
@@ -299,10 +300,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     fn failed(&mut self, id: RequestId, error: WireframeError<P::Error>) {
-        match error {
-            WireframeError::Io(error) => self.finish(id, End::Fatal(error.to_string())),
-            WireframeError::Protocol(error) => self.finish(id, End::Failed(error)),
-        }
+        let end = match error.into_answer_error() {
+            Ok(error) => End::Failed(error),
+            Err(error) => End::Fatal(error.to_string()),
+        };
+        self.finish(id, end);
     }
 
     fn finish(&mut self, id: RequestId, end: End<P::Error>) {

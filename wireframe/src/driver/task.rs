@@ -1,7 +1,6 @@
 //! What a connection's application has under way.
 
 use std::{
-    io,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
@@ -13,7 +12,7 @@ use futures_core::Stream;
 use wireframe_proto::{RequestId, WireframeProtocol};
 
 use crate::{
-    app::{Answer, AnyHandler, Handling, Parts, Started},
+    app::{Answer, Handling, Parts, Serve, Started},
     error::WireframeError,
     frame::Protocol,
     response::{FrameStream, Response},
@@ -75,18 +74,14 @@ pub(super) fn discard<T>(value: T) {
 /// Starts a handler. One that is done without an answer has panicked.
 #[inline]
 pub(super) fn start<P: Protocol>(
-    handler: &dyn AnyHandler<P>,
+    handler: &dyn Serve<P>,
     mut parts: Parts<'_, P>,
     cx: &mut Context<'_>,
 ) -> Started<Handling<P>, Option<Answer<P>>> {
     let start = AssertUnwindSafe(move || handler.start(&mut parts, cx));
     match std::panic::catch_unwind(start) {
-        Ok(Some(Started::AtWork(handling))) => Started::AtWork(handling),
-        Ok(Some(Started::Done(answer))) => Started::Done(Some(answer)),
-        Ok(None) => {
-            let error = io::Error::other("an argument of the handler could not be made");
-            Started::Done(Some(Err(error.into())))
-        }
+        Ok(Started::AtWork(handling)) => Started::AtWork(handling),
+        Ok(Started::Done(answer)) => Started::Done(Some(answer)),
         Err(_) => Started::Done(None),
     }
 }

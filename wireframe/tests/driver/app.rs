@@ -273,21 +273,22 @@ fn a_sleep_is_over_when_the_clock_says_so_not_before() {
     assert!(!driver.is_done(), "half a header has thirty seconds");
 }
 
-/// Is not there.
-struct Missing;
+/// Takes the frame, and does not say so.
+struct Sneaky;
 
-impl<P: wireframe::Protocol> wireframe::Extract<P> for Missing {
-    fn extract(_: &mut wireframe::Parts<'_, P>) -> Option<Self> {
-        None
+impl<P: wireframe::Protocol> wireframe::Extract<P> for Sneaky {
+    fn extract(parts: &mut wireframe::Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
+        Inbound::extract(parts).map(|_| Self)
     }
 }
 
 #[test]
 fn an_argument_that_cannot_be_made_fails_its_handler_and_says_so() {
-    let mut rig = Rig::new(text(&Text::default()).route(1, async |_: Missing| "never"));
+    let app = text(&Text::default()).route(1, async |_: Sneaky, _: Bytes| "never");
+    let mut rig = Rig::new(app);
     assert_eq!(rig.exchange("1"), [""; 0]);
     let reason = wireframe::CloseReason::HandlerFailed(
-        "an argument of the handler could not be made".to_owned(),
+        "nothing to make the argument bytes::bytes::Bytes from".to_owned(),
     );
     assert_eq!(rig.reason(), Some(reason));
 }

@@ -1,6 +1,7 @@
 //! A text protocol whose hooks keep a record, and a server of it to be worked by hand.
 
 use std::{
+    fmt,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
@@ -39,6 +40,13 @@ impl PayloadFrame for Line {
 #[derive(Debug)]
 pub(crate) struct Oops(pub(crate) &'static str);
 
+impl fmt::Display for Oops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Oops {}
 impl ProtocolError for Oops {}
 
 /// What a session holds.
@@ -81,6 +89,9 @@ impl Text {
     }
 }
 
+/// What the codec says to a frame that it refuses.
+const QUESTION: &str = "a question";
+
 /// Refuses frames with a `?` in them. Charges one byte for each.
 #[derive(Clone, Copy)]
 pub(crate) struct TextCodec;
@@ -96,7 +107,7 @@ impl Codec for TextCodec {
 
     fn encode(&mut self, frame: &Line, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
         if frame.0.contains('?') {
-            return Err(Unencodable::new("a question"));
+            return Err(Unencodable::new(QUESTION));
         }
         dst.put_bytes(&Bytes::copy_from_slice(frame.0.as_bytes()));
         Ok(())
@@ -162,7 +173,10 @@ impl WireframeProtocol for Text {
         match error {
             AnswerError::Protocol(Oops("close")) => Reaction::Close(Some(line("error: close"))),
             AnswerError::Protocol(Oops(what)) => Reaction::Send(line(format!("error: {what}"))),
-            _ => Reaction::Send(line("error: unencodable")),
+            AnswerError::Unencodable(error) if error.what == QUESTION => {
+                Reaction::Send(line("error: unencodable"))
+            }
+            other => Reaction::Send(line(format!("error: {other}"))),
         }
     }
 

@@ -7,11 +7,11 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
-    programs::{Op, config, op},
+    programs::{Ending, Op, config, op},
     support::{Frame, Hook, Kind, Link, Test},
 };
 use crate::{
-    Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, End, Event,
+    Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, Event,
     Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
 };
 
@@ -35,6 +35,8 @@ fn protocol<const C: bool, const B: bool>() -> Test<C, B> {
             crate::AnswerError::Unencodable(error) => {
                 reaction(if error.what.len() > 20 { 6 } else { 4 })
             }
+            crate::AnswerError::Malformed(_) => reaction(2),
+            crate::AnswerError::Other(_) => reaction(5),
         },
         on_unknown_route: |frame| reaction(frame.route),
         stream_end: Some(Frame::numbered(1)),
@@ -173,7 +175,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 assert!(responded.is_ok() || capacity == 0);
             }
             (Op::Answer(_, frame), Some(info)) => drop(engine.answer(info.id, frame)),
-            (Op::Finish(_, end), Some(info)) => drop(engine.finish(info.id, end)),
+            (Op::Finish(_, end), Some(info)) => drop(engine.finish(info.id, end.into())),
             (Op::Unrouted(_, frame), Some(info)) => drop(engine.finish_unrouted(info.id, frame)),
             (Op::NextBody(_), Some(info)) => drop(engine.next_body(info.id, now)),
             (Op::StopAwaiting(_), Some(info)) => engine.stop_awaiting_body(info.id),
@@ -257,7 +259,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 return;
             }
             for n in 0..self.commands.len() {
-                self.apply(Op::Finish(n, End::Complete));
+                self.apply(Op::Finish(n, Ending::Complete));
             }
             let engine = &self.link.connection;
             if let Some(Deadline { at, reason }) = engine.poll_timeout()

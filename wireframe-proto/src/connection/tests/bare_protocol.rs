@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    CloseReason, Codec, Config, Connection, ConnectionId, CorrelationId, End, Event, FragmentMeta,
-    FragmentStrategy, FrameBuf, Instant, Malformed, Peer, Priority, RequestInfo, Role, Shutdown,
-    State, Unencodable, View, WireframeProtocol, config::nonzero,
+    AnswerError, CloseReason, Codec, Config, Connection, ConnectionId, CorrelationId, End, Event,
+    FragmentMeta, FragmentStrategy, FrameBuf, Instant, Malformed, Peer, Priority, RequestInfo,
+    Role, Shutdown, State, Unencodable, View, WireframeProtocol, config::nonzero,
 };
 
 /// A text, and what the header of its unit says about it.
@@ -193,7 +193,9 @@ fn by_default_nothing_goes_that_the_application_did_not_send() {
     let mut connection = connection();
     assert_eq!(receive(&mut connection, b"\x01c\0?"), [Event::Control]);
     let failed = request(&mut connection);
-    connection.finish(failed.id, End::Failed(())).unwrap();
+    connection
+        .finish(failed.id, End::Failed(AnswerError::Protocol(())))
+        .unwrap();
     let unencodable = request(&mut connection);
     let answer = said(b'a', "unencodable");
     connection.answer(unencodable.id, answer).unwrap();

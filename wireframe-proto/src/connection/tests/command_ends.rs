@@ -1,8 +1,11 @@
 //! How commands end, and that they do so once.
 
+use alloc::string::ToString;
+
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, numbers};
 use crate::{
-    AnswerError, CloseReason, Config, End, Event, Outcome, Reaction, State, config::nonzero,
+    AnswerError, CloseReason, Config, End, Event, Malformed, Outcome, Reaction, State, Unencodable,
+    config::nonzero,
 };
 
 fn stream_ends(hooks: &[Hook]) -> usize {
@@ -18,7 +21,7 @@ fn the_end_frame_is_asked_once_and_only_for_streams() {
     let ways = [
         (End::StreamComplete, 1, &[1, 2, 9][..]),
         (End::Complete, 0, &[1, 2]),
-        (End::Failed(1), 0, &[1, 2]),
+        (End::Failed(AnswerError::Protocol(1)), 0, &[1, 2]),
         (End::Cancelled, 0, &[1, 2]),
     ];
     for (end, asked, sent) in ways {
@@ -105,7 +108,7 @@ fn every_way_to_end_is_told_once() {
     let ways = [
         (End::Complete, Outcome::Done),
         (End::StreamComplete, Outcome::Done),
-        (End::Failed(3), Outcome::Failed),
+        (End::Failed(AnswerError::Protocol(3)), Outcome::Failed),
         (End::Cancelled, Outcome::Cancelled),
         (End::Fatal("io".into()), Outcome::Failed),
         (End::Panicked, Outcome::Panicked),
@@ -151,11 +154,46 @@ fn a_command_that_was_held_back_and_dropped_does_not_end() {
 }
 
 #[test]
+fn whatever_an_answer_failed_with_the_protocol_is_told_and_may_answer() {
+    // rule: RESP-6
+    let errors: [(AnswerError<u8>, u32); 4] = [
+        (AnswerError::Protocol(5), 1),
+        (AnswerError::Malformed(Malformed::new("odd")), 2),
+        (AnswerError::Unencodable(Unencodable::new("odd")), 3),
+        (AnswerError::Other("overloaded".into()), 4),
+    ];
+    for (error, answer) in errors {
+        let protocol = InOrder {
+            on_error: |error| {
+                Reaction::Send(Frame::numbered(match error {
+                    AnswerError::Protocol(_) => 1,
+                    AnswerError::Malformed(_) => 2,
+                    AnswerError::Unencodable(_) => 3,
+                    AnswerError::Other(_) => 4,
+                }))
+            },
+            ..InOrder::default()
+        };
+        let mut link = Link::new(Config::default(), protocol);
+        let said = Hook::Error(error.to_string());
+        let command = link.requests(&[1])[0];
+        link.connection
+            .finish(command.id, End::Failed(error))
+            .unwrap();
+        assert_eq!(numbers(&link.sent()), [answer]);
+        let hooks = link.hooks();
+        assert!(hooks.contains(&said), "{said:?}");
+        assert_eq!(ends(&hooks), [(Outcome::Failed, Some(1))]);
+        assert_eq!(link.connection.state(), State::Active);
+    }
+}
+
+#[test]
 fn an_answer_that_failed_leaves_the_connection_usable() {
     // rule: RESP-6
     let protocol = Correlated {
         on_error: |error| {
-            assert_eq!(error, AnswerError::Protocol(5));
+            assert!(matches!(error, AnswerError::Protocol(5)), "{error:?}");
             Reaction::Send(Frame::numbered(9))
         },
         stream_end: Some(Frame::numbered(8)),
@@ -166,7 +204,9 @@ fn an_answer_that_failed_leaves_the_connection_usable() {
     link.connection
         .respond(command.id, Frame::numbered(1))
         .unwrap();
-    link.connection.finish(command.id, End::Failed(5)).unwrap();
+    link.connection
+        .finish(command.id, End::Failed(AnswerError::Protocol(5)))
+        .unwrap();
     assert_eq!(numbers(&link.sent()), [1, 9], "no end frame");
     assert_eq!(link.requests(&[2]).len(), 1);
 }

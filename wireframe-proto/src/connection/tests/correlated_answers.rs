@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use super::support::{Correlated, Frame, Hook, InOrder, Link};
 use crate::{
-    Config, ConnectionId, CorrelationId, End, Peer, Priority, Reaction, WireframeProtocol,
+    AnswerError, Config, ConnectionId, CorrelationId, End, Peer, Priority, Reaction,
+    WireframeProtocol,
 };
 
 /// The ids of frames as `before_send` saw them.
@@ -44,7 +45,9 @@ where
 
     let failed = link.requests(&[9])[0];
     link.connection.respond(failed.id, frame(6)).unwrap();
-    link.connection.finish(failed.id, End::Failed(1)).unwrap();
+    link.connection
+        .finish(failed.id, End::Failed(AnswerError::Protocol(1)))
+        .unwrap();
     on_wire.extend(link.sent());
 
     let unrouted = link.requests(&[10])[0];

@@ -2,8 +2,8 @@
 
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, goodbyes, numbers};
 use crate::{
-    Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Instant, Outcome, Priority,
-    PushBound, Refusal, Shutdown, State, UndeliveredReason, config::nonzero,
+    AnswerError, Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Instant,
+    Outcome, Priority, PushBound, Refusal, Shutdown, State, UndeliveredReason, config::nonzero,
 };
 
 fn protocol() -> Correlated {
@@ -226,7 +226,9 @@ fn a_drain_does_not_put_off_a_close_that_is_decided() {
     link.connection
         .respond(command.id, Frame::numbered(1))
         .unwrap();
-    link.connection.finish(command.id, End::Failed(1)).unwrap();
+    link.connection
+        .finish(command.id, End::Failed(AnswerError::Protocol(1)))
+        .unwrap();
     assert_eq!(link.due(), Some((DeadlineReason::Shutdown, 20)));
     link.drain(500);
     assert_eq!(link.due(), Some((DeadlineReason::Shutdown, 20)));

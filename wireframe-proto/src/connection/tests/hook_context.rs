@@ -184,7 +184,10 @@ fn the_context_knows_the_connection_its_request_and_the_commands_in_flight() {
     link.receive(&[with_route(1), with_route(2), control()]);
     let started = link.started();
     link.connection
-        .finish(started[1].id, crate::End::Failed(1))
+        .finish(
+            started[1].id,
+            crate::End::Failed(crate::AnswerError::Protocol(1)),
+        )
         .unwrap();
     let ran = link.hooks();
     assert!(ran.iter().any(|hook| matches!(hook, Hook::Error(_))));

@@ -203,7 +203,9 @@ fn live(connection: &mut Connection<Fragile>) {
         connection.respond(id, FRAME).unwrap();
         match round {
             0 => connection.finish(id, End::StreamComplete).unwrap(),
-            1 => connection.finish(id, End::Failed(())).unwrap(),
+            1 => connection
+                .finish(id, End::Failed(AnswerError::Protocol(())))
+                .unwrap(),
             2 => connection.finish_unrouted(id, FRAME).unwrap(),
             _ => {}
         }

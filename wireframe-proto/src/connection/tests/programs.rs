@@ -6,7 +6,10 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::support::{Frame, Kind};
-use crate::{Config, End, HalfClose, Priority, PushBound, PushCapacity, config::nonzero};
+use crate::{
+    AnswerError, Config, End, HalfClose, Malformed, Priority, PushBound, PushCapacity,
+    config::nonzero,
+};
 
 /// One call, or one thing that the outer world does.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ pub(super) enum Op {
     Forget(usize),
     Respond(usize, Frame),
     Answer(usize, Frame),
-    Finish(usize, End<u8>),
+    Finish(usize, Ending),
     Unrouted(usize, Frame),
     NextBody(usize),
     StopAwaiting(usize),
@@ -69,14 +72,41 @@ fn priority() -> impl Strategy<Value = Priority> {
     prop_oneof![Just(Priority::High), Just(Priority::Low)]
 }
 
-fn end() -> impl Strategy<Value = End<u8>> {
+/// An [`End`] that can be cloned. The last two codes of a failure stand for those that are
+/// not the protocol's.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    Complete,
+    StreamComplete,
+    Failed(u8),
+    Cancelled,
+    Fatal,
+    Panicked,
+}
+
+impl From<Ending> for End<u8> {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Complete => Self::Complete,
+            Ending::StreamComplete => Self::StreamComplete,
+            Ending::Failed(10) => Self::Failed(AnswerError::Malformed(Malformed::new("odd"))),
+            Ending::Failed(11) => Self::Failed(AnswerError::Other("other".into())),
+            Ending::Failed(code) => Self::Failed(AnswerError::Protocol(code)),
+            Ending::Cancelled => Self::Cancelled,
+            Ending::Fatal => Self::Fatal("io".into()),
+            Ending::Panicked => Self::Panicked,
+        }
+    }
+}
+
+fn end() -> impl Strategy<Value = Ending> {
     prop_oneof![
-        24 => Just(End::Complete),
-        12 => Just(End::StreamComplete),
-        12 => (0u8..12).prop_map(End::Failed),
-        8 => Just(End::Cancelled),
-        1 => Just(End::Fatal("io".into())),
-        1 => Just(End::Panicked),
+        24 => Just(Ending::Complete),
+        12 => Just(Ending::StreamComplete),
+        12 => (0u8..12).prop_map(Ending::Failed),
+        8 => Just(Ending::Cancelled),
+        1 => Just(Ending::Fatal),
+        1 => Just(Ending::Panicked),
     ]
 }
 

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, goodbyes, numbers};
 use crate::{
-    CloseReason, Config, DeadlineReason, End, Event, Outcome, Priority, Reaction, State,
-    config::nonzero,
+    AnswerError, CloseReason, Config, DeadlineReason, End, Event, Outcome, Priority, Reaction,
+    State, config::nonzero,
 };
 
 /// A hook, what is sent because of it, and what becomes of the connection.
@@ -132,7 +132,7 @@ fn a_closing_connection_waits_for_its_peer_no_longer_than_the_deadline() {
 
 /// A streaming answer on a connection that takes one frame at a time, beside another.
 fn streaming<const C: bool>(
-    on_error: fn(crate::AnswerError<u8>) -> Reaction<Frame>,
+    on_error: fn(AnswerError<u8>) -> Reaction<Frame>,
 ) -> Link<super::support::Test<C>> {
     let mut config = Config::default();
     config.limits.high_water = nonzero(1);
@@ -156,7 +156,7 @@ fn streaming<const C: bool>(
         .respond(commands[1].id, Frame::numbered(20))
         .unwrap();
     link.connection
-        .finish(commands[0].id, End::Failed(7))
+        .finish(commands[0].id, End::Failed(AnswerError::Protocol(7)))
         .unwrap();
     link
 }
@@ -325,7 +325,9 @@ fn a_close_does_not_wait_for_a_body_that_nobody_reads() {
     let mut link = Link::new(Config::default(), protocol);
     let command = link.requests(&[1])[0];
     link.connection.next_body(command.id, link.now);
-    link.connection.finish(command.id, End::Failed(1)).unwrap();
+    link.connection
+        .finish(command.id, End::Failed(AnswerError::Protocol(1)))
+        .unwrap();
     assert_eq!(numbers(&link.sent()), [99]);
     assert!(link.connection.wants().half_close);
 }

@@ -1,6 +1,10 @@
 //! A protocol whose every hook can be set and is logged, and a driver for it.
 
-use alloc::{vec, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use bytes::{BufMut, Bytes};
 
@@ -145,7 +149,8 @@ pub(super) enum Hook {
     Setup,
     BeforeSend(Frame),
     Control(Frame),
-    Error(AnswerError<u8>),
+    /// The error as text.
+    Error(String),
     UnknownRoute(Frame),
     StreamEnd,
     CommandEnd(Outcome, Option<u64>),
@@ -290,7 +295,7 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
     }
 
     fn handle_error(&self, error: AnswerError<u8>, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {
-        self.log(&Hook::Error(error.clone()), ctx);
+        self.log(&Hook::Error(error.to_string()), ctx);
         (self.on_error)(error)
     }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, numbers};
 use crate::{
-    AnswerError, CloseReason, Config, ConnectionId, CorrelationId, End, Event, Limits, Outcome,
-    Peer, Priority, Reaction, Refusal, Undelivered, UndeliveredReason, WireframeProtocol,
-    codec::FrameBuf, config::nonzero, stats::PushStats,
+    CloseReason, Config, ConnectionId, CorrelationId, End, Event, Limits, Outcome, Peer, Priority,
+    Reaction, Refusal, Undelivered, UndeliveredReason, WireframeProtocol, codec::FrameBuf,
+    config::nonzero, stats::PushStats,
 };
 
 /// Room for 28 bytes of payload: a body of 24.
@@ -135,7 +135,7 @@ fn excuses_itself() -> Correlated {
 }
 
 fn is_unencodable(hook: &Hook) -> bool {
-    matches!(hook, Hook::Error(AnswerError::Unencodable(_)))
+    matches!(hook, Hook::Error(what) if what.starts_with("frame cannot be encoded"))
 }
 
 /// The answer ended once, as a failure, and the protocol was asked so many times what to

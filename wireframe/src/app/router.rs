@@ -1,0 +1,117 @@
+//! Which handler serves which route.
+
+use std::task::Context;
+
+use hashbrown::HashMap;
+
+use super::{
+    extract::Parts,
+    handler::{Answer, AnyHandler, Handling, Serve, Started},
+    layer::HandlerService,
+};
+use crate::{frame::Protocol, response::Response, sync::Arc};
+
+/// The handlers of requests, bare or inside layers.
+pub(super) enum Handlers<P: Protocol> {
+    Bare(Router<P>),
+    Layered {
+        router: Arc<Router<P>>,
+        outermost: HandlerService<P>,
+    },
+}
+
+/// Puts a layer around a service.
+pub(super) type Wrap<P> = Box<dyn FnOnce(HandlerService<P>) -> HandlerService<P> + Send>;
+
+impl<P: Protocol> Handlers<P> {
+    /// The first layer is the outermost.
+    pub(super) fn new(router: Router<P>, layers: Vec<Wrap<P>>) -> Self {
+        if layers.is_empty() {
+            return Self::Bare(router);
+        }
+        let router = Arc::new(router);
+        let innermost = HandlerService::new(Arc::clone(&router));
+        let outermost = layers
+            .into_iter()
+            .rfold(innermost, |inner, wrap| wrap(inner));
+        Self::Layered { router, outermost }
+    }
+
+    /// What serves a route, if anything does.
+    pub(super) fn find(&self, route: u32) -> Option<&dyn Serve<P>> {
+        match self {
+            Self::Bare(router) => router.find(route),
+            Self::Layered { router, outermost } => {
+                router.find(route).map(|_| outermost as &dyn Serve<P>)
+            }
+        }
+    }
+}
+
+/// Finds a request's handler.
+pub(super) struct Router<P> {
+    pub(super) routes: Routes<P>,
+    pub(super) fallback: Option<Box<dyn AnyHandler<P>>>,
+}
+
+impl<P: Protocol> Router<P> {
+    fn find(&self, route: u32) -> Option<&dyn Serve<P>> {
+        let handler = self.routes.get(route).or(self.fallback.as_deref());
+        handler.map(|handler| handler as &dyn Serve<P>)
+    }
+}
+
+/// The innermost of an app's layers is around this.
+impl<P: Protocol> Serve<P> for Arc<Router<P>> {
+    fn start(
+        &self,
+        parts: &mut Parts<'_, P>,
+        cx: &mut Context<'_>,
+    ) -> Started<Handling<P>, Answer<P>> {
+        match self.find(parts.route()) {
+            Some(handler) => handler.start(parts, cx),
+            // Requests that no handler serves do not come here.
+            None => Started::Done(Ok(Response::Empty)),
+        }
+    }
+}
+
+/// Routes below this are found by index.
+const DENSE: u32 = 256;
+
+/// Finds a route's handler.
+pub(super) struct Routes<P> {
+    dense: Vec<Option<Box<dyn AnyHandler<P>>>>,
+    sparse: HashMap<u32, Box<dyn AnyHandler<P>>>,
+}
+
+impl<P> Default for Routes<P> {
+    fn default() -> Self {
+        Self {
+            dense: Vec::new(),
+            sparse: HashMap::new(),
+        }
+    }
+}
+
+impl<P: Protocol> Routes<P> {
+    /// Enters a handler; false if the route has one.
+    pub(super) fn insert(&mut self, route: u32, handler: Box<dyn AnyHandler<P>>) -> bool {
+        if route >= DENSE {
+            return self.sparse.insert(route, handler).is_none();
+        }
+        let index = route as usize;
+        if self.dense.len() <= index {
+            self.dense.resize_with(index + 1, || None);
+        }
+        let place = self.dense.get_mut(index);
+        place.is_some_and(|place| place.replace(handler).is_none())
+    }
+
+    fn get(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
+        match self.dense.get(route as usize) {
+            Some(place) => place.as_deref(),
+            None => self.sparse.get(&route).map(|handler| &**handler),
+        }
+    }
+}
