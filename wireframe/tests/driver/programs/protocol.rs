@@ -25,7 +25,8 @@ pub(super) struct Record {
 pub(super) type Log = Arc<Mutex<Record>>;
 
 /// The protocol's own error.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("failure {0}")]
 pub(super) struct Failure(pub(super) u8);
 
 impl ProtocolError for Failure {}
