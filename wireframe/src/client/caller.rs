@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use hashbrown::HashMap;
 use wireframe_proto::{
-    CallId, CloseReason, Connection, Refusal, UndeliveredReason, WireframeProtocol,
+    CallId, CallKind, CloseReason, Connection, Refusal, UndeliveredReason, WireframeProtocol,
 };
 
 use super::{CallError, Inbox, MAX_PUSHES, Reply, ReplySlot};
@@ -31,7 +31,7 @@ impl<F> Caller<F> {
         let calls = std::mem::take(&mut batch.calls);
         let mut begin = |place: usize, call: QueuedCall<F>| {
             let accepted = batch.low.get_mut(place)?;
-            match engine.register_call(&mut accepted.frame, call.id) {
+            match engine.register_call(&mut accepted.frame, call.id, CallKind::Single) {
                 Ok(id) => {
                     accepted.begin_call(id);
                     self.begun(id, call.reply, engine);

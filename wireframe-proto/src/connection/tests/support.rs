@@ -25,10 +25,11 @@ pub(super) enum Kind {
     Push,
     /// Outbound: the codec writes half of it and refuses. Inbound: malformed.
     Flawed,
+    ReplyEnd,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Request,
         Self::Exclusive,
         Self::Body,
@@ -38,6 +39,7 @@ impl Kind {
         Self::LastReply,
         Self::Push,
         Self::Flawed,
+        Self::ReplyEnd,
     ];
 }
 
@@ -268,6 +270,7 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
                 to: id,
                 last: frame.kind == Kind::LastReply,
             },
+            Kind::ReplyEnd => Role::ReplyEnd { to: id },
             Kind::Push | Kind::Flawed => Role::Push,
         }
     }
