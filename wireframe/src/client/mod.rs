@@ -6,6 +6,8 @@ mod inbox;
 mod limit;
 mod pushes;
 mod replies;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 

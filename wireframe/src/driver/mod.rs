@@ -186,6 +186,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.surroundings.push.clone()
     }
 
+    /// Calls that await their replies, as the client's side and the engine know them.
+    #[cfg(test)]
+    pub(crate) fn calls_pending(&self) -> (usize, usize) {
+        let waiting = self.caller.as_ref().map_or(0, |caller| caller.waiting());
+        (waiting, self.engine.calls_pending())
+    }
+
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {

@@ -169,3 +169,33 @@ fn calls_in_order_keep_their_turns_when_some_time_out() {
         assert_eq!(call.take(), expected);
     }
 }
+
+/// A future may be kept after it has completed.
+#[test]
+fn a_call_that_timed_out_stands_in_nobodys_way_although_its_future_is_kept() {
+    // rule: CLI-2, CLI-3
+    let (simulation, client, mut server, script) = stalled();
+    let mut calls = [1, 9].map(|seconds| Box::pin(client.call(line("1")).timeout(secs(seconds))));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let [waits, other] = &mut calls;
+    let first = simulation.spawn(client.call(line("1 first")).timeout(secs(1)));
+    simulation.run();
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    assert!(other.as_mut().poll(&mut cx).is_pending());
+    simulation.advance(secs(1));
+    assert!(waits.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(first.take(), timed_out(secs(1)));
+    // It has left the line; the other one is woken and finds the room.
+    script.release();
+    simulation.run();
+    assert!(other.as_mut().poll(&mut cx).is_pending());
+    simulation.run();
+    assert_eq!(lines(&server.receive()), ["1 first", "1"]);
+    simulation.advance(secs(8));
+    assert!(other.as_mut().poll(&mut cx).is_ready());
+    // Both that were sent are forgotten, so there is nothing to wait for.
+    simulation.run();
+    client.connection().close();
+    simulation.run();
+    assert!(server.is_at_end());
+}

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -11,12 +11,12 @@ use std::{
 
 use futures_core::Stream;
 use wireframe::{
-    CallError, Client, CloseReason, Driver, Envelope, EnvelopeProtocol, PushCapacity, PushLimits,
-    Replies, Response, WireframeApp,
+    CallError, Client, Clock, CloseReason, Driver, Envelope, EnvelopeProtocol, PushCapacity,
+    PushLimits, Replies, Response, WireframeApp,
     testing::{Fault, Link, Simulation, Spawned, link},
 };
 
-use crate::rig::{Line, Text, line, lines, nonzero, secs, text, wire};
+use crate::rig::{Line, Record, Text, line, lines, nonzero, secs, text, wire};
 
 /// A client whose server is worked by hand.
 struct World {
@@ -476,4 +476,35 @@ fn a_full_stream_whose_time_is_over_lets_the_input_go_on() {
     assert_eq!(next(&mut replies), frame("<+0"));
     world.simulation.run();
     assert_eq!(other.take(), Some(Ok(line("<other"))));
+}
+
+/// Its frames are taken while the driver is at work, after it has looked for room.
+#[test]
+fn a_full_stream_that_a_handler_of_the_same_connection_empties_fills_again() {
+    // rule: CLI-5
+    let record = Record::default();
+    let caller: Arc<Mutex<Option<Client<Text>>>> = Arc::default();
+    let (taken, slot) = (record.clone(), caller.clone());
+    let app = text(&Text::default()).on_connect(move |clock: Clock| {
+        let (taken, slot) = (taken.clone(), slot.clone());
+        async move {
+            clock.sleep(secs(1)).await;
+            let client = slot.lock().unwrap().take().unwrap();
+            let two = PushCapacity::new().with_frames(nonzero(2));
+            let mut replies = client.call_streaming(line("1")).capacity(two);
+            while let Some(next) = replies.next().await {
+                taken.note(next.unwrap().0);
+                if taken.count("<+1") == 1 {
+                    clock.sleep(secs(1)).await;
+                }
+            }
+        }
+    });
+    let mut world = World::of(app);
+    *caller.lock().unwrap() = Some(world.client.clone());
+    world.simulation.advance(secs(1));
+    world.send(numbered(0..8).chain(["<last".into()]));
+    world.simulation.advance(secs(10));
+    let expected: Vec<_> = numbered(0..8).chain(["<last".into()]).collect();
+    assert_eq!(record.take(), expected);
 }
