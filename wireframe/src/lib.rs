@@ -17,7 +17,7 @@ pub mod testing;
 mod transport;
 
 pub use app::{App, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
-pub use client::{Call, CallError, Client, Lagged, Pushes, Replies};
+pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};
 pub use error::{BuildError, Place, ProtocolError, WireframeError};

@@ -5,6 +5,7 @@ mod caller;
 mod inbox;
 mod limit;
 mod pushes;
+mod reconnect;
 mod replies;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use wireframe_proto::{AnswerOrder, CallId, CloseReason, CorrelationId, EnvelopeP
 pub use call::Call;
 pub(crate) use caller::{Caller, Slot};
 pub use pushes::{Lagged, Pushes};
+pub use reconnect::{Backoff, Jitter, Reconnecting};
 pub use replies::Replies;
 
 use self::inbox::Inbox;

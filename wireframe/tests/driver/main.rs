@@ -23,6 +23,7 @@ mod panics;
 mod pushed;
 mod pushes;
 mod random;
+mod reconnecting;
 mod replies;
 mod rig;
 mod time;
