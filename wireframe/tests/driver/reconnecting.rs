@@ -247,6 +247,7 @@ fn a_call_that_a_draining_connection_refused_lets_the_next_one_reconnect() {
         let client = client.clone();
         async move { client.client().await }
     });
+    net.simulation.run();
     live.take().unwrap().unwrap().connection().close();
     net.simulation.run();
     let refused = net.call(&client, 1, "refused");
