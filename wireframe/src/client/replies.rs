@@ -186,6 +186,10 @@ impl<F> Stream for Replies<F> {
             this.give_up(End::Failed(error));
             return this.poll_queue(cx);
         }
+        if matches!(polled, Poll::Ready(None)) {
+            // Its timer, if there is one, would wake the task for nothing.
+            this.limit = Limit::default();
+        }
         polled
     }
 }

@@ -504,3 +504,18 @@ fn a_full_stream_that_a_handler_of_the_same_connection_empties_fills_again() {
     let expected: Vec<_> = numbered(0..8).chain(["<last".into()]).collect();
     assert_eq!(record.take(), expected);
 }
+
+#[test]
+fn a_stream_that_has_ended_leaves_no_timer_behind() {
+    // rule: CLI-3
+    let mut world = World::new();
+    let call = world.client.call_streaming(line("1"));
+    let mut replies = call.timeout(secs(60));
+    assert!(next(&mut replies).is_pending());
+    world.simulation.run();
+    world.send(["<+1", "<end"]);
+    assert_eq!(next(&mut replies), frame("<+1"));
+    assert_eq!(world.simulation.clock().armed(), 1);
+    assert_eq!(next(&mut replies), Poll::Ready(None));
+    assert_eq!(world.simulation.clock().armed(), 0);
+}
