@@ -82,13 +82,16 @@ impl Net {
             Connected(seconds) => environment.clock.sleep(secs(seconds)).await,
         }
         let (near, far) = link(10_000);
-        let shared = self.shared.clone();
+        let (shared, also) = (self.shared.clone(), self.shared.clone());
         let server = WireframeApp::new()
             .route(1, move |body: Bytes| {
                 shared.lock().unwrap().asked.push(body.clone());
                 async move { body }
             })
-            .route(2, async || std::future::pending::<()>().await);
+            .route(2, move |body: Bytes| {
+                also.lock().unwrap().asked.push(body);
+                std::future::pending::<()>()
+            });
         let server = Driver::server(&server.build().unwrap(), near, None, &environment);
         let server = self.simulation.spawn(server);
         self.shared.lock().unwrap().servers.push(server);
@@ -227,14 +230,14 @@ fn a_call_that_dies_with_its_connection_is_not_made_again() {
     // rule: CLI-6, CLI-3
     let net = Net::new([]);
     let client = net.client();
-    let call = net.call(&client, 2, "");
+    let call = net.call(&client, 2, "once");
     net.simulation.advance(secs(60));
     net.kill();
     assert_eq!(call.take(), closed(CloseReason::PeerClosed));
     net.simulation.advance(secs(60));
     assert_eq!(net.attempts().len(), 1);
     assert_eq!(net.call(&client, 1, "next").take(), replied("next"));
-    assert_eq!(net.shared.lock().unwrap().asked, ["next"]);
+    assert_eq!(net.shared.lock().unwrap().asked, ["once", "next"]);
 }
 
 #[test]
