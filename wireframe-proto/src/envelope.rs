@@ -78,9 +78,10 @@ impl EnvelopeProtocol {
     /// Ends streamed answers with an empty envelope of that id, which no stream may use
     /// for anything else. Both ends have to know it. Default: none.
     ///
-    /// The answering end sends it behind each stream or channel that ends well. The
-    /// calling end takes every reply to a streaming call for one of several, until that
-    /// envelope comes; it is not handed out. Without this setting the first reply to a
+    /// The answering end sends it behind each stream or channel that ends well, and behind
+    /// no other answer. The calling end takes every reply to a streaming call for one of
+    /// several, until that envelope comes; it is not handed out. So a streaming call to a
+    /// handler that answers with single frames does not end by itself. Without this setting the first reply to a
     /// streaming call is its last. Calls that are not streaming are the same either way:
     /// their first reply is their last.
     ///

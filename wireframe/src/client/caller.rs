@@ -184,25 +184,31 @@ impl<F> Caller<F> {
         last: bool,
         encoded_len: &EncodedLen<F>,
     ) -> bool {
-        let mut has_room = true;
-        match self.calls.get(&call) {
+        let ended;
+        let slot = if last {
+            ended = self.calls.remove(&call);
+            ended.as_ref()
+        } else {
+            self.calls.get(&call)
+        };
+        match slot {
             Some(Slot::Single(slot)) => call::come(slot, Ok(frame)),
             Some(Slot::Stream(slot)) => {
                 let charge = encoded_len(&frame);
-                if replies::come(slot, frame, charge) && !last {
+                let full = replies::come(slot, frame, charge);
+                if last {
+                    replies::end(slot, None);
+                } else if full {
                     self.full = Some(Arc::clone(slot));
-                    has_room = false;
+                    return false;
                 }
             }
             None => {}
         }
-        if last {
-            self.reply_ended(call);
-        }
-        has_room
+        true
     }
 
-    /// The answer to a call has ended.
+    /// The answer to a call has ended, with a frame that is no part of it.
     pub(crate) fn reply_ended(&mut self, call: CallId) {
         if let Some(slot) = self.calls.remove(&call) {
             slot.end();

@@ -160,7 +160,8 @@ impl<P: Protocol> Client<P> {
     ///
     /// How a protocol tells the last frame from others is its own affair; with the
     /// default protocol both ends have to name an
-    /// [end of streams](EnvelopeProtocol::with_stream_end), or the first frame is the last.
+    /// [end of streams](EnvelopeProtocol::with_stream_end), or the first frame is the last;
+    /// and the handler has to answer with a stream or a channel, as only these have an end.
     ///
     /// A consumer that does not keep up stops the connection's input: see
     /// [`Replies`](Replies#back-pressure).

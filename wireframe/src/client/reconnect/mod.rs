@@ -267,10 +267,13 @@ impl<P: Protocol> Clone for Reconnecting<P> {
 impl<P: Protocol> fmt::Debug for Reconnecting<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = lock(&self.shared.state);
+        let (connected, failures) = (state.live.is_some(), state.failures);
+        let closed = state.closed;
+        drop(state);
         f.debug_struct("Reconnecting")
-            .field("connected", &state.live.is_some())
-            .field("failures", &state.failures)
-            .field("closed", &state.closed)
+            .field("connected", &connected)
+            .field("failures", &failures)
+            .field("closed", &closed)
             .finish_non_exhaustive()
     }
 }
