@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 
 use hashbrown::HashMap;
 
-use crate::ids::{CallId, CorrelationId};
+use crate::ids::{CallId, CallKind, CorrelationId};
 
 /// Forgotten calls whose ids are remembered, so that their late replies are told from
 /// frames that the peer sends of its own accord; and those without an id whose turn has
@@ -45,6 +45,13 @@ impl Calls {
         self.table.is_some() && !self.is_free(id)
     }
 
+    /// Whether the call that a reply to `to` would answer is a streaming one, forgotten
+    /// or not.
+    pub(crate) fn is_streaming(&self, to: Option<CorrelationId>) -> bool {
+        let call = self.table.as_ref().and_then(|table| table.answered(to));
+        call.is_some_and(CallId::is_streaming)
+    }
+
     /// Whether a call with that id may be made.
     pub(crate) fn is_free(&self, id: CorrelationId) -> bool {
         self.table
@@ -60,8 +67,8 @@ impl Calls {
     }
 
     /// Enters a call.
-    pub(crate) fn insert(&mut self, id: Option<CorrelationId>) -> CallId {
-        let call = CallId::new(self.made, id.is_some());
+    pub(crate) fn insert(&mut self, id: Option<CorrelationId>, kind: CallKind) -> CallId {
+        let call = CallId::new(self.made, id.is_some(), kind);
         self.made += 1;
         let table = self.table.get_or_insert_with(Box::default);
         table.pending.insert(call, id);
@@ -126,11 +133,16 @@ impl Table {
         true
     }
 
+    /// Which call a reply answers, forgotten or not.
+    fn answered(&self, to: Option<CorrelationId>) -> Option<CallId> {
+        match to {
+            Some(id) => self.by_id.get(&id).copied(),
+            None => self.in_order.front().copied(),
+        }
+    }
+
     fn reply(&mut self, to: Option<CorrelationId>, last: bool) -> Option<CallId> {
-        let call = match to {
-            Some(id) => *self.by_id.get(&id)?,
-            None => *self.in_order.front()?,
-        };
+        let call = self.answered(to)?;
         let waited_for = self.pending.contains_key(&call);
         if last {
             match to {

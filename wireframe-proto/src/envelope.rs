@@ -6,10 +6,10 @@ use bytes::{Buf, Bytes};
 
 use crate::{
     codec::{Codec, FrameBuf},
-    error::{Malformed, Unencodable},
+    error::{AnswerError, Malformed, Unencodable},
     fragment::{FragmentMeta, LengthDelimited},
     ids::{CorrelationId, Side},
-    protocol::{AnswerOrder, Role, View, WireframeProtocol},
+    protocol::{AnswerOrder, Context, Reaction, Role, View, WireframeProtocol},
 };
 
 /// The frame of the [default protocol](EnvelopeProtocol).
@@ -55,16 +55,65 @@ impl Envelope {
 /// An inbound envelope whose correlation id is that of a pending call is its reply. Any
 /// other is a request on a server, and a push on a client. Answers carry their request's
 /// correlation id and go in any order; requests without one run one at a time.
+///
+/// Version 0.3.0 has no mark for the end of a streamed answer. Two ends that both use
+/// [`with_stream_end`](Self::with_stream_end) have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EnvelopeProtocol {
     framing: LengthDelimited,
+    /// The id of the envelope that ends a streamed answer.
+    stream_end: Option<u32>,
 }
 
 impl EnvelopeProtocol {
     /// The protocol behind another length prefix.
     #[must_use]
     pub const fn with_framing(framing: LengthDelimited) -> Self {
-        Self { framing }
+        Self {
+            framing,
+            stream_end: None,
+        }
+    }
+
+    /// Ends streamed answers with an empty envelope of that id, which no stream may use
+    /// for anything else. Both ends have to know it. Default: none.
+    ///
+    /// The answering end sends it behind each stream or channel that ends well, and behind
+    /// no other answer. The calling end takes every reply to a streaming call for one of
+    /// several, until that envelope comes; it is not handed out. So a streaming call to a
+    /// handler that answers with single frames does not end by itself. Without this setting the first reply to a
+    /// streaming call is its last. Calls that are not streaming are the same either way:
+    /// their first reply is their last.
+    ///
+    /// An answer that fails, because a frame of it is too long, then closes the
+    /// connection: this protocol has no word for it, and a stream without an end would
+    /// keep its caller waiting.
+    ///
+    /// ```
+    /// use wireframe_proto::EnvelopeProtocol;
+    ///
+    /// let protocol = EnvelopeProtocol::default().with_stream_end(0);
+    /// ```
+    #[must_use]
+    pub const fn with_stream_end(mut self, id: u32) -> Self {
+        self.stream_end = Some(id);
+        self
+    }
+
+    /// What a reply to a pending call is.
+    #[inline]
+    fn reply(self, frame: &Envelope, id: CorrelationId, view: &View<'_, ()>) -> Role {
+        let to = Some(id);
+        match self.stream_end {
+            Some(end) if view.is_streaming(to) => {
+                if frame.id == end && frame.payload.is_empty() {
+                    Role::ReplyEnd { to }
+                } else {
+                    Role::Reply { to, last: false }
+                }
+            }
+            _ => Role::Reply { to, last: true },
+        }
     }
 }
 
@@ -89,10 +138,7 @@ impl WireframeProtocol for EnvelopeProtocol {
     fn classify(&self, frame: &Envelope, view: &View<'_, ()>) -> Role {
         let correlation = frame.correlation_id.map(CorrelationId);
         match correlation {
-            Some(id) if view.is_pending(id) => Role::Reply {
-                to: Some(id),
-                last: true,
-            },
+            Some(id) if view.is_pending(id) => self.reply(frame, id, view),
             _ if view.side() == Side::Client => Role::Push,
             correlation => Role::Request {
                 route: frame.id,
@@ -105,6 +151,22 @@ impl WireframeProtocol for EnvelopeProtocol {
     #[inline]
     fn correlate(&self, frame: &mut Envelope, id: CorrelationId) {
         frame.correlation_id = Some(id.0);
+    }
+
+    fn stream_end_frame(&self, _: &mut Context<'_, Self>) -> Option<Envelope> {
+        self.stream_end.map(|id| Envelope::new(id, Bytes::new()))
+    }
+
+    fn handle_error(
+        &self,
+        error: AnswerError<Self::Error>,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Envelope> {
+        tracing::warn!(connection = %ctx.connection_id(), %error, "an answer failed");
+        match self.stream_end {
+            Some(_) => Reaction::Close(None),
+            None => Reaction::Continue,
+        }
     }
 }
 

@@ -36,6 +36,11 @@ pub enum Event<F> {
         /// Whether it is the answer's last frame. The call has ended then.
         last: bool,
     },
+    /// The answer to a call has ended, with a frame that is no part of it.
+    ReplyEnd {
+        /// The call. It has ended.
+        call: CallId,
+    },
     /// The peer sent a frame of its own accord.
     Push(F),
     /// A frame arrived that nobody can take; it was dropped and counted.

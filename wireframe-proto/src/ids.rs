@@ -52,8 +52,9 @@ pub struct CallId(pub(crate) core::num::NonZeroU64);
 
 impl CallId {
     /// The name of the n-th call; `named` tells whether it has a correlation id.
-    pub(crate) const fn new(n: u64, named: bool) -> Self {
-        let bits = n.wrapping_add(1).wrapping_shl(1) | named as u64;
+    pub(crate) const fn new(n: u64, named: bool, kind: CallKind) -> Self {
+        let streaming = matches!(kind, CallKind::Streaming) as u64;
+        let bits = n.wrapping_add(1).wrapping_shl(2) | streaming << 1 | named as u64;
         match core::num::NonZeroU64::new(bits) {
             Some(bits) => Self(bits),
             None => Self(core::num::NonZeroU64::MIN),
@@ -64,12 +65,26 @@ impl CallId {
     pub(crate) const fn is_named(self) -> bool {
         self.0.get() & 1 == 1
     }
+
+    /// Whether the call is answered with a stream.
+    pub(crate) const fn is_streaming(self) -> bool {
+        self.0.get() & 2 == 2
+    }
 }
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// What a call is to be answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// One frame.
+    Single,
+    /// Any number of frames, one after the other, and then their end.
+    Streaming,
 }
 
 /// Which of the two push queues a frame goes through.

@@ -158,7 +158,7 @@ pub use error::{
 };
 pub use event::{Body, Discarded, End, Event, Undelivered, UndeliveredReason};
 pub use fragment::{ByteOrder, FragmentMeta, FragmentStrategy, LengthDelimited, PrefixWidth};
-pub use ids::{CallId, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
+pub use ids::{CallId, CallKind, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
 pub use protocol::{
     AnswerOrder, Context, Outcome, PushTiming, Reaction, RequestInfo, Role, View, WireframeProtocol,
 };

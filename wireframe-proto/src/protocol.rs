@@ -174,6 +174,12 @@ pub enum Role {
         /// Whether it is the last frame of the answer.
         last: bool,
     },
+    /// Ends the answer to a call of this end and is no part of it: only the end is
+    /// handed on, the frame is dropped.
+    ReplyEnd {
+        /// Which one; `None` is the oldest.
+        to: Option<CorrelationId>,
+    },
     /// None of these: sent by the peer of its own accord.
     Push,
 }
@@ -210,6 +216,14 @@ impl<'a, S> View<'a, S> {
     #[must_use]
     pub fn is_pending(&self, id: CorrelationId) -> bool {
         self.pending.is_pending(id)
+    }
+
+    /// Whether the call that a reply to `to` answers was made to be answered with a
+    /// stream, and still awaits an end of it; `None` is the oldest call. It says so for
+    /// one that was forgotten too.
+    #[must_use]
+    pub fn is_streaming(&self, to: Option<CorrelationId>) -> bool {
+        self.pending.is_streaming(to)
     }
 
     /// The same view of another session: for a protocol that wraps another.

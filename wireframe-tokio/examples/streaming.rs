@@ -9,8 +9,8 @@ use std::{error::Error, fmt, time::Duration};
 
 use tokio::net::ToSocketAddrs;
 use wireframe::{
-    Client, Clock, Context, CorrelationId, Envelope, LengthDelimited, Reaction, Response, Role,
-    Side, Tasks, View, WireframeApp, WireframeError, WireframeProtocol,
+    AnswerOrder, Client, Clock, Context, CorrelationId, Envelope, LengthDelimited, Reaction,
+    Response, Role, Side, Tasks, View, WireframeApp, WireframeError, WireframeProtocol,
     proto::{AnswerError, EnvelopeCodec},
 };
 use wireframe_tokio::{Server, connect_with};
@@ -47,6 +47,8 @@ impl WireframeProtocol for Marked {
     type Framing = LengthDelimited;
     type Session = ();
 
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
+
     fn codec(&self) -> EnvelopeCodec {
         EnvelopeCodec
     }
@@ -56,14 +58,27 @@ impl WireframeProtocol for Marked {
     }
 
     fn classify(&self, frame: &Envelope, view: &View<'_, ()>) -> Role {
-        match view.side() {
-            Side::Client => Role::Push,
-            Side::Server => Role::Request {
+        let to = frame.correlation_id.map(CorrelationId);
+        match (to, view.side()) {
+            (Some(id), _) if view.is_pending(id) => match frame.id {
+                // Only the end, and no part of the answer.
+                END => Role::ReplyEnd { to },
+                id => Role::Reply {
+                    to,
+                    last: id == ERROR || !view.is_streaming(to),
+                },
+            },
+            (_, Side::Client) => Role::Push,
+            (correlation, Side::Server) => Role::Request {
                 route: frame.id,
-                correlation: frame.correlation_id.map(CorrelationId),
+                correlation,
                 exclusive: false,
             },
         }
+    }
+
+    fn correlate(&self, frame: &mut Envelope, id: CorrelationId) {
+        frame.correlation_id = Some(id.0);
     }
 
     /// Asked once, when a stream has ended well.
@@ -154,16 +169,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (address, handle) = (server.local_addr()?, server.handle());
     let served = tokio::spawn(server.serve(app));
 
-    ask(address, COUNT, &[&[0], &[1], &[2], &[3], &[4]], END).await?;
-    ask(address, CHANNEL, &[&[0], &[1], &[2], &[3], &[4]], END).await?;
-    ask(address, FAIL, &[b"first"], ERROR).await?;
-
     let client = client(address).await?;
-    let mut frames = client.pushes();
-    let request = Envelope::new(FOREVER, "");
-    client.push_handle().push_low_priority(request).await?;
+    ask(&client, COUNT, &[&[0], &[1], &[2], &[3], &[4]], None).await?;
+    ask(&client, CHANNEL, &[&[0], &[1], &[2], &[3], &[4]], None).await?;
+    ask(&client, FAIL, &[b"first"], Some("out of numbers")).await?;
+
+    let mut frames = client.call_streaming(Envelope::new(FOREVER, ""));
     for _ in 0..100 {
-        frames.next().await.ok_or("the connection ended")?.ok();
+        frames.next().await.ok_or("the stream ended")??;
     }
     println!("client: 100 frames are enough");
     client.connection().abort();
@@ -180,33 +193,29 @@ async fn client(address: impl ToSocketAddrs) -> std::io::Result<Client<Marked>> 
 
 /// Asks for a stream and checks its frames and how it ends.
 async fn ask(
-    address: impl ToSocketAddrs,
+    client: &Client<Marked>,
     route: u32,
     payloads: &[&[u8]],
-    end: u32,
+    error: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
     // ANCHOR: client
-    let client = client(address).await?;
-    let mut frames = client.pushes();
-    let request = Envelope::new(route, "");
-    client.push_handle().push_low_priority(request).await?;
-    let mut came = Vec::new();
-    let last = loop {
-        let frame = frames.next().await.ok_or("the connection ended")??;
-        if frame.id != route {
-            break frame;
+    let mut frames = client.call_streaming(Envelope::new(route, ""));
+    let (mut came, mut failed) = (Vec::new(), None);
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        match frame.id {
+            ERROR => failed = Some(String::from_utf8_lossy(&frame.payload).into_owned()),
+            _ => came.push(frame.payload),
         }
-        came.push(frame.payload);
-    };
-    // ANCHOR_END: client
-    if came != payloads || last.id != end {
-        return Err(format!("route {route}: {came:?}, then {last:?}").into());
     }
-    let how = String::from_utf8_lossy(&last.payload);
+    // ANCHOR_END: client
+    if came != payloads || failed.as_deref() != error {
+        return Err(format!("route {route}: {came:?}, then {failed:?}").into());
+    }
     println!(
-        "client: route {route}: {} frames, then {} {how:?}",
+        "client: route {route}: {} frames, then {}",
         came.len(),
-        last.id
+        failed.as_deref().unwrap_or("the end"),
     );
     Ok(())
 }

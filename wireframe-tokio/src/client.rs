@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio::net::{TcpStream, ToSocketAddrs};
-use wireframe::{BuildError, Client, Protocol, WireframeApp};
+use wireframe::{App, BuildError, Client, Protocol, Reconnecting, WireframeApp};
 
 use crate::{Tokio, environment, server::no_delay};
 
@@ -37,7 +37,13 @@ pub async fn connect_with<P: Protocol>(
     app: WireframeApp<P>,
 ) -> io::Result<Client<P>> {
     let invalid = |error: BuildError| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let app = app.build().map_err(invalid)?;
+    connect_to(address, app.build().map_err(invalid)?).await
+}
+
+async fn connect_to<P: Protocol>(
+    address: impl ToSocketAddrs,
+    app: App<P>,
+) -> io::Result<Client<P>> {
     let stream = TcpStream::connect(address).await?;
     no_delay(&stream);
     let peer = stream.peer_addr().ok();
@@ -47,4 +53,39 @@ pub async fn connect_with<P: Protocol>(
         driver.await;
     });
     Ok(client)
+}
+
+/// A client of the app's protocol that connects when it is first needed, and again when
+/// its connection is dead. The address is resolved anew for each attempt.
+///
+/// For another [`Backoff`](wireframe::Backoff), or a limit on the time of its calls, see
+/// [`Reconnecting`]; for another transport, [`Reconnecting::new`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use wireframe::{Envelope, WireframeApp};
+/// use wireframe_tokio::reconnecting;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = reconnecting("db.example:7878", WireframeApp::new())?
+///     .with_timeout(Duration::from_secs(5));
+/// let reply = client.call(Envelope::new(1, "hello")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`BuildError`] if the app cannot be built.
+///
+/// # Panics
+///
+/// Outside of a runtime of tokio.
+pub fn reconnecting<P: Protocol>(
+    address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
+    app: WireframeApp<P>,
+) -> Result<Reconnecting<P>, BuildError> {
+    let app = app.build()?;
+    let connect = move || connect_to(address.clone(), app.clone());
+    Ok(Reconnecting::new(connect, environment().clock))
 }

@@ -23,7 +23,7 @@ mod runtime;
 mod server;
 mod transport;
 
-pub use client::{connect, connect_with};
+pub use client::{connect, connect_with, reconnecting};
 pub use runtime::{TokioSpawn, TokioTimer, environment};
 pub use server::Server;
 pub use transport::Tokio;

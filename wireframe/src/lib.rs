@@ -23,7 +23,7 @@ pub use app::{
     App, AtOnce, Extract, Handler, HandlerFuture, HandlerService, Inbound, Needs, Parts, Request,
     RequestService, State, WireframeApp,
 };
-pub use client::{CallError, Client, Lagged, Pushes};
+pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};
 pub use error::{BoxError, BuildError, Place, ProtocolError, WireframeError};

@@ -8,7 +8,7 @@ use crate::{
     context::PushSink,
     error::{AnswerError, CloseReason, Refusal, Rejected},
     event::End,
-    ids::{CallId, CorrelationId, Priority, RequestId},
+    ids::{CallId, CallKind, CorrelationId, Priority, RequestId},
     protocol::{AnswerOrder, Outcome, Reaction, RequestInfo, WireframeProtocol},
     schedule::{
         commands::Stage,
@@ -77,6 +77,29 @@ impl<P: WireframeProtocol> Connection<P> {
     /// an id while more than 1 024 of those were forgotten and still await their turn.
     pub fn call(
         &mut self,
+        frame: P::Frame,
+        id: Option<CorrelationId>,
+    ) -> Result<CallId, Rejected<P::Frame>> {
+        self.call_as(CallKind::Single, frame, id)
+    }
+
+    /// The same for a call that is answered with any number of frames:
+    /// [`View::is_streaming`](crate::View::is_streaming) tells it from others.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_streaming(
+        &mut self,
+        frame: P::Frame,
+        id: Option<CorrelationId>,
+    ) -> Result<CallId, Rejected<P::Frame>> {
+        self.call_as(CallKind::Streaming, frame, id)
+    }
+
+    fn call_as(
+        &mut self,
+        kind: CallKind,
         mut frame: P::Frame,
         id: Option<CorrelationId>,
     ) -> Result<CallId, Rejected<P::Frame>> {
@@ -89,7 +112,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.pushes.has_room(Priority::Low, charge) {
             return Err(Rejected::new(frame, Refusal::Full));
         }
-        match self.register_call(&mut frame, id) {
+        match self.register_call(&mut frame, id, kind) {
             Ok(call) => {
                 let mut accepted = Accepted::new(frame, charge);
                 accepted.begin_call(call);
@@ -112,6 +135,7 @@ impl<P: WireframeProtocol> Connection<P> {
         &mut self,
         frame: &mut P::Frame,
         id: Option<CorrelationId>,
+        kind: CallKind,
     ) -> Result<CallId, Refusal> {
         if self.in_user_code || !matches!(self.phase, Phase::Active) {
             return Err(Refusal::Closed);
@@ -126,7 +150,7 @@ impl<P: WireframeProtocol> Connection<P> {
         } else if self.calls.unnamed_are_full() {
             return Err(Refusal::Full);
         }
-        Ok(self.calls.insert(id))
+        Ok(self.calls.insert(id, kind))
     }
 
     /// Nobody waits for the call's reply any more: should it come, it is discarded, and

@@ -296,13 +296,19 @@ impl<P: WireframeProtocol> Connection<P> {
             Role::Control => self.take_control(frame),
             Role::Reply { to, last } => match self.calls.reply(to, last) {
                 Some(call) => Event::Reply { call, frame, last },
-                None => {
-                    self.counters.replies_discarded += 1;
-                    Event::Discarded(Discarded::Reply)
-                }
+                None => self.discard_reply(),
+            },
+            Role::ReplyEnd { to } => match self.calls.reply(to, true) {
+                Some(call) => Event::ReplyEnd { call },
+                None => self.discard_reply(),
             },
             Role::Push => Event::Push(frame),
         }
+    }
+
+    fn discard_reply(&mut self) -> Event<P::Frame> {
+        self.counters.replies_discarded += 1;
+        Event::Discarded(Discarded::Reply)
     }
 
     fn begin_command(

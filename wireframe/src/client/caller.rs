@@ -1,25 +1,88 @@
 //! The driver's side of a client.
 
-use std::task::Waker;
+use std::{fmt, task::Waker};
 
 use hashbrown::HashMap;
 use wireframe_proto::{
-    CallId, CloseReason, Connection, Refusal, UndeliveredReason, WireframeProtocol,
+    CallId, CallKind, CloseReason, Connection, Refusal, UndeliveredReason, WireframeProtocol,
 };
 
-use super::{CallError, Inbox, MAX_PUSHES, Reply, ReplySlot};
+use super::{
+    CallError,
+    call::{self, ReplySlot},
+    inbox::Inbox,
+    pushes::MAX_PUSHES,
+    replies::{self, QueueSlot},
+};
 use crate::{
-    push::{Batch, QueuedCall},
+    push::{Batch, EncodedLen, QueuedCall},
     sync::{Arc, Mutex, lock},
 };
 
+/// Where what answers a call goes.
+#[derive(Clone)]
+pub(crate) enum Slot<F> {
+    Single(ReplySlot<F>),
+    Stream(QueueSlot<F>),
+}
+
+impl<F> Slot<F> {
+    fn kind(&self) -> CallKind {
+        match self {
+            Self::Single(_) => CallKind::Single,
+            Self::Stream(_) => CallKind::Streaming,
+        }
+    }
+
+    /// The call has begun; says whether anybody waits for what answers it.
+    fn begun(&self, id: CallId) -> bool {
+        match self {
+            Self::Single(slot) => call::begun(slot, id),
+            Self::Stream(slot) => replies::begun(slot, id),
+        }
+    }
+
+    fn fail(&self, error: CallError) {
+        match self {
+            Self::Single(slot) => call::come(slot, Err(error)),
+            Self::Stream(slot) => replies::end(slot, Some(error)),
+        }
+    }
+
+    /// The answer has ended behind its last frame, if it had any.
+    fn end(&self) {
+        match self {
+            // One that has got its frame keeps it.
+            Self::Single(slot) => call::come(slot, Err(CallError::Empty)),
+            Self::Stream(slot) => replies::end(slot, None),
+        }
+    }
+}
+
+impl<F> fmt::Debug for Slot<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.kind()).finish()
+    }
+}
+
 /// The driver's side of a client.
 pub(crate) struct Caller<F> {
-    pub(super) inbox: Arc<Mutex<Inbox<F>>>,
-    pub(super) replies: HashMap<CallId, ReplySlot<F>>,
+    inbox: Arc<Mutex<Inbox<F>>>,
+    calls: HashMap<CallId, Slot<F>>,
+    /// The stream that was full when it last got a frame: until there is room again the
+    /// connection takes no input.
+    full: Option<QueueSlot<F>>,
 }
 
 impl<F> Caller<F> {
+    pub(super) fn new(inbox: Arc<Mutex<Inbox<F>>>) -> Self {
+        Self {
+            inbox,
+            calls: HashMap::new(),
+            full: None,
+        }
+    }
+
     /// Enters calls that were queued; each has its frame at its place in `low`. Takes the
     /// frames of those that cannot begin out.
     pub(crate) fn begin<P: WireframeProtocol<Frame = F>>(
@@ -31,10 +94,10 @@ impl<F> Caller<F> {
         let calls = std::mem::take(&mut batch.calls);
         let mut begin = |place: usize, call: QueuedCall<F>| {
             let accepted = batch.low.get_mut(place)?;
-            match engine.register_call(&mut accepted.frame, call.id) {
+            match engine.register_call(&mut accepted.frame, call.id, call.slot.kind()) {
                 Ok(id) => {
                     accepted.begin_call(id);
-                    self.begun(id, call.reply, engine);
+                    self.begun(id, call.slot, engine);
                     None
                 }
                 Err(refusal) => {
@@ -42,7 +105,7 @@ impl<F> Caller<F> {
                         Refusal::Closed => CallError::Closed(lock(&self.inbox).end_reason()),
                         _ => CallError::Unsent(refusal.to_string()),
                     };
-                    come(&call.reply, Err(error));
+                    call.slot.fail(error);
                     Some(place)
                 }
             }
@@ -62,18 +125,11 @@ impl<F> Caller<F> {
     fn begun<P: WireframeProtocol<Frame = F>>(
         &mut self,
         id: CallId,
-        slot: ReplySlot<F>,
+        slot: Slot<F>,
         engine: &mut Connection<P>,
     ) {
-        let wanted = match &mut *lock(&slot) {
-            Reply::Waiting { call, .. } => {
-                *call = Some(id);
-                true
-            }
-            Reply::Came(_) | Reply::Done => false,
-        };
-        if wanted {
-            self.replies.insert(id, slot);
+        if slot.begun(id) {
+            self.calls.insert(id, slot);
         } else {
             engine.forget(id);
         }
@@ -82,12 +138,27 @@ impl<F> Caller<F> {
     /// Calls that wait for their replies.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.replies.len()
+        self.calls.len()
     }
 
-    /// Whether there are calls for [`forget_given_up`](Self::forget_given_up).
-    pub(crate) fn has_given_up(&self) -> bool {
+    /// Whether there is anything for [`forget_given_up`](Self::forget_given_up) or
+    /// [`has_room_again`](Self::has_room_again).
+    pub(crate) fn has_news(&self) -> bool {
         !lock(&self.inbox).given_up.is_empty()
+            || self
+                .full
+                .as_deref()
+                .is_some_and(|q| !replies::holds_input(q))
+    }
+
+    /// Whether the stream that was full is not any more; says so once.
+    pub(crate) fn has_room_again(&mut self) -> bool {
+        let full = self.full.as_deref();
+        let has_room = full.is_some_and(|queue| !replies::holds_input(queue));
+        if has_room {
+            self.full = None;
+        }
+        has_room
     }
 
     /// Forgets the calls whose replies nobody waits for any more.
@@ -97,30 +168,60 @@ impl<F> Caller<F> {
     ) {
         let given_up = std::mem::take(&mut lock(&self.inbox).given_up);
         for call in given_up {
-            if self.replies.remove(&call).is_some() {
+            if self.calls.remove(&call).is_some() {
                 engine.forget(call);
             }
         }
     }
 
-    pub(crate) fn replied(&mut self, call: CallId, frame: F, last: bool) {
+    /// Hands a reply over. False if no more of them may come before
+    /// [`has_room_again`](Self::has_room_again).
+    #[must_use]
+    pub(crate) fn replied(
+        &mut self,
+        call: CallId,
+        frame: F,
+        last: bool,
+        encoded_len: &EncodedLen<F>,
+    ) -> bool {
+        let ended;
         let slot = if last {
-            self.replies.remove(&call)
+            ended = self.calls.remove(&call);
+            ended.as_ref()
         } else {
-            self.replies.get(&call).cloned()
+            self.calls.get(&call)
         };
-        if let Some(slot) = slot {
-            come(&slot, Ok(frame));
+        match slot {
+            Some(Slot::Single(slot)) => call::come(slot, Ok(frame)),
+            Some(Slot::Stream(slot)) => {
+                let charge = encoded_len(&frame);
+                let full = replies::come(slot, frame, charge);
+                if last {
+                    replies::end(slot, None);
+                } else if full {
+                    self.full = Some(Arc::clone(slot));
+                    return false;
+                }
+            }
+            None => {}
+        }
+        true
+    }
+
+    /// The answer to a call has ended, with a frame that is no part of it.
+    pub(crate) fn reply_ended(&mut self, call: CallId) {
+        if let Some(slot) = self.calls.remove(&call) {
+            slot.end();
         }
     }
 
     pub(crate) fn undelivered(&mut self, call: CallId, why: &UndeliveredReason) {
-        if let Some(slot) = self.replies.remove(&call) {
+        if let Some(slot) = self.calls.remove(&call) {
             let why = match why {
                 UndeliveredReason::Unencodable(error) => error.to_string(),
                 _ => "connection ended".to_owned(),
             };
-            come(&slot, Err(CallError::Unsent(why)));
+            slot.fail(CallError::Unsent(why));
         }
     }
 
@@ -148,33 +249,18 @@ impl<F> Caller<F> {
         lock(&self.inbox)
             .ended
             .get_or_insert_with(|| reason.clone());
-        for (_, slot) in self.replies.drain() {
-            come(&slot, Err(CallError::Closed(reason.clone())));
+        self.full = None;
+        for (_, slot) in self.calls.drain() {
+            slot.fail(CallError::Closed(reason.clone()));
         }
     }
 
     /// The connection has ended; these calls had not begun.
     pub(crate) fn end(&mut self, reason: &CloseReason, queued: &[(usize, QueuedCall<F>)]) {
         for (_, call) in queued {
-            come(&call.reply, Err(CallError::Closed(reason.clone())));
+            call.slot.fail(CallError::Closed(reason.clone()));
         }
         let wakers = std::mem::take(&mut lock(&self.inbox).wakers);
         wakers.into_values().for_each(Waker::wake);
-    }
-}
-
-/// Hands a reply over, and wakes who waits for it. The first that comes is the call's.
-fn come<F>(slot: &Mutex<Reply<F>>, result: Result<F, CallError>) {
-    let mut reply = lock(slot);
-    if !matches!(*reply, Reply::Waiting { .. }) {
-        return;
-    }
-    let before = std::mem::replace(&mut *reply, Reply::Came(result));
-    drop(reply);
-    if let Reply::Waiting {
-        waker: Some(waker), ..
-    } = before
-    {
-        waker.wake();
     }
 }

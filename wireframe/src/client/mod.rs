@@ -1,46 +1,78 @@
 //! The calling end of a connection.
 
+mod call;
 mod caller;
+mod inbox;
+mod limit;
+mod pushes;
+mod reconnect;
+mod replies;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use hashbrown::HashMap;
 use thiserror::Error;
 use wireframe_proto::{AnswerOrder, CallId, CloseReason, CorrelationId, EnvelopeProtocol, Side};
 
-pub(crate) use caller::Caller;
+pub use call::Call;
+pub(crate) use caller::{Caller, Slot};
+pub use pushes::{Lagged, Pushes};
+pub use reconnect::{Backoff, Jitter, Reconnecting};
+pub use replies::Replies;
 
+use self::inbox::Inbox;
 use crate::{
     app::App,
+    clock::Clock,
     driver::{Driver, Environment},
     frame::Protocol,
-    push::{ConnectionHandle, PushHandle, QueuedCall},
+    push::{ConnectionHandle, Push, PushHandle, QueuedCall},
     sync::{Arc, AtomicU64, Mutex, Ordering, lock},
     transport::Transport,
 };
 
-/// Frames of the peer's own accord that wait for [`Pushes::next`].
-const MAX_PUSHES: usize = 256;
-
 /// The calling end of a connection.
 ///
-/// A clone is the same connection, which is drained and closed once all of them, and
-/// their [`Pushes`], have been dropped. It can also serve: the app that it was made with
-/// handles what the peer asks of it.
+/// A clone is the same connection, which is drained and closed once all of them, their
+/// [`Pushes`] and their calls have been dropped. It can also serve: the app that it was
+/// made with handles what the peer asks of it.
 pub struct Client<P: Protocol = EnvelopeProtocol> {
     shared: Arc<ClientShared<P::Frame>>,
+    /// The time that a call has, if it does not say so itself.
+    timeout: Option<Duration>,
 }
 
 struct ClientShared<F> {
     push: PushHandle<F>,
     inbox: Arc<Mutex<Inbox<F>>>,
     next_call: AtomicU64,
+    clock: Clock,
+}
+
+impl<F> ClientShared<F> {
+    /// The push that begins a call.
+    fn begin<'a>(&self, order: AnswerOrder, frame: F, slot: Slot<F>) -> Push<'a, F> {
+        let id = match order {
+            AnswerOrder::Correlated => {
+                let id = self.next_call.fetch_add(1, Ordering::Relaxed);
+                Some(CorrelationId(id))
+            }
+            AnswerOrder::InOrder => None,
+        };
+        self.push.call(frame, QueuedCall { id, slot })
+    }
+
+    /// Nobody waits for what answers a call that has begun.
+    fn give_up(&self, call: CallId) {
+        lock(&self.inbox).given_up.push(call);
+        self.push.wake_driver();
+    }
+
+    /// The error of a call that the connection does not take.
+    fn closed(&self) -> CallError {
+        CallError::Closed(lock(&self.inbox).end_reason())
+    }
 }
 
 impl<F> Drop for ClientShared<F> {
@@ -59,12 +91,16 @@ pub enum CallError {
     /// The call was not sent.
     #[error("call not sent: {0}")]
     Unsent(String),
+    /// The time that the call had is over. It may have been sent.
+    #[error("no reply within {limit:?}")]
+    TimedOut {
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// The answer ended without a frame.
+    #[error("the answer has no frame")]
+    Empty,
 }
-
-/// So many frames were dropped because nobody took them in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0} pushes were dropped, because nobody took them in time")]
-pub struct Lagged(pub u64);
 
 impl<P: Protocol> Client<P> {
     /// A client over a transport, and the driver that has to be run for it.
@@ -76,48 +112,88 @@ impl<P: Protocol> Client<P> {
     ) -> (Self, Driver<P, T>) {
         let mut driver = Driver::new(app, transport, Side::Client, address, environment);
         let inbox = Arc::new(Mutex::new(Inbox::default()));
-        driver.set_caller(Caller {
-            inbox: Arc::clone(&inbox),
-            replies: HashMap::new(),
-        });
+        driver.set_caller(Caller::new(Arc::clone(&inbox)));
         let shared = Arc::new(ClientShared {
             push: driver.push_handle(),
             inbox,
             next_call: AtomicU64::new(1),
+            clock: environment.clock.clone(),
         });
-        (Self { shared }, driver)
+        let timeout = None;
+        (Self { shared, timeout }, driver)
+    }
+
+    /// The same client, whose [`call`](Self::call)s each have so long unless they say
+    /// otherwise. Streams are not limited by it. The default is no limit.
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
     }
 
     /// Sends a frame and waits for its reply. It goes as a low push and waits for room
     /// as one; it is given a correlation id where the protocol has them.
     ///
+    /// The reply is the first frame of the answer. [`Call::timeout`] and
+    /// [`Call::deadline`] limit the time that it may take.
+    ///
     /// # Errors
     ///
     /// [`CallError::Closed`] if the connection ends first, [`CallError::Unsent`] if the
-    /// frame cannot be sent.
+    /// frame cannot be sent, [`CallError::TimedOut`] if its time is over, and
+    /// [`CallError::Empty`] if the answer has no frame.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the reply up; no other call can receive it. The frame
     /// may have been sent.
-    pub async fn call(&self, frame: P::Frame) -> Result<P::Frame, CallError> {
-        let id = match P::ANSWERS {
-            AnswerOrder::Correlated => {
-                let id = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
-                Some(CorrelationId(id))
-            }
-            AnswerOrder::InOrder => None,
-        };
-        let reply = Arc::new(Mutex::new(Reply::default()));
-        let queued = QueuedCall {
-            id,
-            reply: Arc::clone(&reply),
-        };
-        if self.shared.push.call(frame, queued).await.is_err() {
-            return Err(CallError::Closed(self.end_reason()));
+    pub fn call(&self, frame: P::Frame) -> Call<P::Frame> {
+        let call = Call::new(Arc::clone(&self.shared), P::ANSWERS, frame);
+        match self.timeout {
+            Some(limit) => call.timeout(limit),
+            None => call,
         }
-        let client = &*self.shared;
-        Replied { reply, client }.await
+    }
+
+    /// Sends a frame that is answered with any number of frames, and takes these one by
+    /// one. It goes as [`call`](Self::call) does.
+    ///
+    /// How a protocol tells the last frame from others is its own affair; with the
+    /// default protocol both ends have to name an
+    /// [end of streams](EnvelopeProtocol::with_stream_end), or the first frame is the last;
+    /// and the handler has to answer with a stream or a channel, as only these have an end.
+    ///
+    /// A consumer that does not keep up stops the connection's input: see
+    /// [`Replies`](Replies#back-pressure).
+    ///
+    /// ```
+    /// use wireframe::{CallError, Client, Envelope};
+    ///
+    /// async fn sum(client: &Client) -> Result<usize, CallError> {
+    ///     let mut frames = client.call_streaming(Envelope::new(2, ""));
+    ///     let mut bytes = 0;
+    ///     while let Some(frame) = frames.next().await {
+    ///         bytes += frame?.payload.len();
+    ///     }
+    ///     Ok(bytes)
+    /// }
+    /// ```
+    pub fn call_streaming(&self, frame: P::Frame) -> Replies<P::Frame> {
+        Replies::new(Arc::clone(&self.shared), P::ANSWERS, frame)
+    }
+
+    /// Sends a frame that is not answered: a low push, in short. It waits for room.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Closed`](crate::PushError::Closed) with the frame, once the
+    /// connection has ended, or drains and takes nothing new.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has sent nothing, and the frame is dropped with it.
+    pub fn send(&self, frame: P::Frame) -> Push<'_, P::Frame> {
+        self.shared.push.push_low_priority(frame)
     }
 
     /// A handle to send frames that are not answered: as pushes of this end.
@@ -130,13 +206,7 @@ impl<P: Protocol> Client<P> {
     /// frames are dropped, and counted in [`ConnectionHandle::unhandled_pushes`].
     #[must_use]
     pub fn pushes(&self) -> Pushes<P::Frame> {
-        let mut inbox = lock(&self.shared.inbox);
-        inbox.listening += 1;
-        inbox.listeners += 1;
-        Pushes {
-            shared: Arc::clone(&self.shared),
-            listener: inbox.listeners,
-        }
+        Pushes::new(Arc::clone(&self.shared))
     }
 
     /// The connection, to close it.
@@ -144,16 +214,13 @@ impl<P: Protocol> Client<P> {
     pub fn connection(&self) -> ConnectionHandle {
         self.shared.push.connection()
     }
-
-    fn end_reason(&self) -> CloseReason {
-        lock(&self.shared.inbox).end_reason()
-    }
 }
 
 impl<P: Protocol> Clone for Client<P> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            timeout: self.timeout,
         }
     }
 }
@@ -163,183 +230,5 @@ impl<P: Protocol> fmt::Debug for Client<P> {
         f.debug_struct("Client")
             .field("connection", &self.connection())
             .finish_non_exhaustive()
-    }
-}
-
-/// What the peer sends of its own accord.
-///
-/// Where several listen each frame goes to one of them. When the last is dropped, so are
-/// the frames that nobody has taken.
-pub struct Pushes<F> {
-    shared: Arc<ClientShared<F>>,
-    /// Its name among those who listen.
-    listener: u64,
-}
-
-impl<F> Pushes<F> {
-    /// The next frame; `None` once the connection has ended and all have been taken.
-    ///
-    /// # Errors
-    ///
-    /// [`Lagged`] if frames were dropped since the last: at most 256 wait.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future takes no frame.
-    pub async fn next(&mut self) -> Option<Result<F, Lagged>> {
-        NextPush {
-            inbox: &self.shared.inbox,
-            listener: self.listener,
-        }
-        .await
-    }
-}
-
-impl<F> Drop for Pushes<F> {
-    fn drop(&mut self) {
-        let mut inbox = lock(&self.shared.inbox);
-        let stale = inbox.wakers.remove(&self.listener);
-        inbox.listening = inbox.listening.saturating_sub(1);
-        let unheard = if inbox.listening == 0 {
-            inbox.lagged = 0;
-            std::mem::take(&mut inbox.pushes)
-        } else {
-            VecDeque::new()
-        };
-        drop(inbox);
-        self.shared.push.connection().count_unhandled(unheard.len());
-        drop(unheard);
-        drop(stale);
-    }
-}
-
-impl<F> fmt::Debug for Pushes<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pushes").finish_non_exhaustive()
-    }
-}
-
-/// What the driver has for the client.
-struct Inbox<F> {
-    /// How many listen now.
-    listening: usize,
-    pushes: VecDeque<F>,
-    lagged: u64,
-    ended: Option<CloseReason>,
-    /// How many have ever listened.
-    listeners: u64,
-    /// Those who wait for a push, by listener.
-    wakers: HashMap<u64, Waker>,
-    /// Calls whose replies nobody waits for any more.
-    given_up: Vec<CallId>,
-}
-
-impl<F> Inbox<F> {
-    fn end_reason(&self) -> CloseReason {
-        self.ended.clone().unwrap_or(CloseReason::Drained)
-    }
-}
-
-impl<F> Default for Inbox<F> {
-    fn default() -> Self {
-        Self {
-            listening: 0,
-            pushes: VecDeque::new(),
-            lagged: 0,
-            ended: None,
-            listeners: 0,
-            wakers: HashMap::new(),
-            given_up: Vec::new(),
-        }
-    }
-}
-
-struct NextPush<'a, F> {
-    inbox: &'a Mutex<Inbox<F>>,
-    listener: u64,
-}
-
-impl<F> Future for NextPush<'_, F> {
-    type Output = Option<Result<F, Lagged>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Cloned and dropped unlocked: wakers are foreign code.
-        let fresh = cx.waker().clone();
-        let mut inbox = lock(self.inbox);
-        if inbox.lagged > 0 {
-            let lagged = std::mem::take(&mut inbox.lagged);
-            return Poll::Ready(Some(Err(Lagged(lagged))));
-        }
-        if let Some(frame) = inbox.pushes.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if inbox.ended.is_some() {
-            return Poll::Ready(None);
-        }
-        let stale = inbox.wakers.insert(self.listener, fresh);
-        drop(inbox);
-        drop(stale);
-        Poll::Pending
-    }
-}
-
-/// Where a call's reply goes.
-#[derive(Debug)]
-pub(crate) enum Reply<F> {
-    Waiting {
-        waker: Option<Waker>,
-        /// Its name, once it has begun.
-        call: Option<CallId>,
-    },
-    Came(Result<F, CallError>),
-    /// It was taken, or is not wanted any more.
-    Done,
-}
-
-impl<F> Default for Reply<F> {
-    fn default() -> Self {
-        Self::Waiting {
-            waker: None,
-            call: None,
-        }
-    }
-}
-
-pub(crate) type ReplySlot<F> = Arc<Mutex<Reply<F>>>;
-
-struct Replied<'a, F> {
-    reply: ReplySlot<F>,
-    client: &'a ClientShared<F>,
-}
-
-impl<F> Future for Replied<'_, F> {
-    type Output = Result<F, CallError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let fresh = cx.waker().clone();
-        let mut reply = lock(&self.reply);
-        if let Reply::Waiting { waker, .. } = &mut *reply {
-            let stale = waker.replace(fresh);
-            drop(reply);
-            drop(stale);
-            return Poll::Pending;
-        }
-        match std::mem::replace(&mut *reply, Reply::Done) {
-            Reply::Came(result) => Poll::Ready(result),
-            Reply::Waiting { .. } | Reply::Done => Poll::Pending,
-        }
-    }
-}
-
-impl<F> Drop for Replied<'_, F> {
-    fn drop(&mut self) {
-        let before = std::mem::replace(&mut *lock(&self.reply), Reply::Done);
-        if let Reply::Waiting {
-            call: Some(call), ..
-        } = before
-        {
-            lock(&self.client.inbox).given_up.push(call);
-            self.client.push.wake_driver();
-        }
     }
 }

@@ -74,6 +74,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
+    /// A client's stream of replies is full: nothing is received until it has room.
+    input_held: bool,
     /// The peer has ended its output, and with that everything.
     peer_gone: bool,
     /// The engine stopped at its high-water mark.
@@ -163,6 +165,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             waiting_pushes: VecDeque::new(),
             pushes_handled: 0,
             connected: false,
+            input_held: false,
             peer_gone: false,
             more_output: false,
             write_blocked: false,
@@ -183,6 +186,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.surroundings.push.clone()
     }
 
+    /// Calls that await their replies, as the client's side and the engine know them.
+    #[cfg(test)]
+    pub(crate) fn calls_pending(&self) -> (usize, usize) {
+        let waiting = self.caller.as_ref().map_or(0, |caller| caller.waiting());
+        (waiting, self.engine.calls_pending())
+    }
+
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
@@ -190,6 +200,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.take_command();
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
+            if caller.has_room_again() {
+                self.hold_input(false);
+            }
         }
         self.take_pushes();
         self.poll_woken();
@@ -213,7 +226,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || self.engine.wants().event
+        !self.runnable.is_empty() || (self.takes_input() && self.engine.wants().event)
+    }
+
+    /// Stops taking what the peer sends, or goes on with it.
+    fn hold_input(&mut self, held: bool) {
+        self.input_held = held;
+    }
+
+    /// Whether the engine is to decode; the end of a connection is heard of in any case.
+    fn takes_input(&self) -> bool {
+        !self.input_held || !self.is_open()
     }
 
     /// Does what a handle has asked for.
@@ -290,8 +313,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             self.rest();
             if self.mailbox.park(cx.waker()) {
-                let given_up = |caller: &Caller<_>| caller.has_given_up();
-                if !self.tasks.has_woken() && !self.caller.as_deref().is_some_and(given_up) {
+                let caller = self.caller.as_deref();
+                if !self.tasks.has_woken() && !caller.is_some_and(Caller::has_news) {
                     return Poll::Pending;
                 }
                 self.control.signal().resume();

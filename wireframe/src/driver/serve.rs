@@ -47,7 +47,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         self.start_waiting_pushes(cx);
         for _ in 0..EVENTS_PER_TURN {
-            if self.engine.is_at_high_water() && !self.write_blocked {
+            if (self.engine.is_at_high_water() && !self.write_blocked) || !self.takes_input() {
                 return;
             }
             match self.engine.poll_event(self.now) {
@@ -62,8 +62,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Request { info, frame } => self.serve_request(info, frame, cx),
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
+                if let Some(caller) = &mut self.caller
+                    && !caller.replied(call, frame, last, &self.app.encoded_len)
+                {
+                    self.hold_input(true);
+                }
+            }
+            Event::ReplyEnd { call } => {
                 if let Some(caller) = &mut self.caller {
-                    caller.replied(call, frame, last);
+                    caller.reply_ended(call);
                 }
             }
             Event::Undelivered(undelivered) => {

@@ -86,8 +86,8 @@ impl<F> PushHandle<F> {
     }
 
     /// Pushes a frame that begins a call.
-    pub(crate) fn call(&self, frame: F, call: QueuedCall<F>) -> Push<'_, F> {
-        Push::for_call(&self.mailbox, frame, call)
+    pub(crate) fn call<'a>(&self, frame: F, call: QueuedCall<F>) -> Push<'a, F> {
+        Push::for_call(Arc::clone(&self.mailbox), frame, call)
     }
 
     /// Tells the driver that there is something for it beside pushes.

@@ -16,7 +16,7 @@ use super::{
     waiters::Key,
 };
 use crate::{
-    client::ReplySlot,
+    client::Slot,
     sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock},
 };
 
@@ -41,8 +41,8 @@ pub(crate) struct Mailbox<F> {
 pub(crate) struct QueuedCall<F> {
     /// The id that it is to have.
     pub(crate) id: Option<CorrelationId>,
-    /// Where its reply goes.
-    pub(crate) reply: ReplySlot<F>,
+    /// Where what answers it goes.
+    pub(crate) slot: Slot<F>,
 }
 
 pub(super) struct Inner<F> {

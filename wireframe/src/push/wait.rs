@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::Deref,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -25,7 +26,7 @@ use crate::sync::Arc;
 /// [`reserve`](super::PushHandle::reserve) a permit first.
 #[must_use = "nothing is pushed unless this is awaited"]
 pub struct Push<'a, F> {
-    mailbox: &'a Mailbox<F>,
+    mailbox: Held<'a, F>,
     place: Place,
     frame: Option<Accepted<F>>,
     /// The call that the frame begins.
@@ -35,19 +36,37 @@ pub struct Push<'a, F> {
 impl<'a, F> Push<'a, F> {
     pub(super) fn new(mailbox: &'a Mailbox<F>, priority: Priority, frame: F) -> Self {
         Self {
-            mailbox,
             place: Place::new(priority),
             frame: Some(mailbox.measure(frame)),
+            mailbox: Held::Borrowed(mailbox),
             call: None,
         }
     }
 
-    pub(super) fn for_call(mailbox: &'a Mailbox<F>, frame: F, call: QueuedCall<F>) -> Self {
+    /// A push that begins a call; it borrows nothing.
+    pub(super) fn for_call(mailbox: Arc<Mailbox<F>>, frame: F, call: QueuedCall<F>) -> Self {
         Self {
-            mailbox,
             place: Place::new(Priority::Low),
             frame: Some(mailbox.measure(frame)),
+            mailbox: Held::Shared(mailbox),
             call: Some(call),
+        }
+    }
+}
+
+/// A handle's mailbox, or a share in it.
+enum Held<'a, F> {
+    Borrowed(&'a Mailbox<F>),
+    Shared(Arc<Mailbox<F>>),
+}
+
+impl<F> Deref for Held<'_, F> {
+    type Target = Mailbox<F>;
+
+    fn deref(&self) -> &Mailbox<F> {
+        match self {
+            Self::Borrowed(mailbox) => mailbox,
+            Self::Shared(mailbox) => mailbox,
         }
     }
 }

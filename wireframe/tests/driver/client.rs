@@ -454,3 +454,52 @@ fn a_call_may_move_between_tasks() {
     world.simulation.advance(secs(2));
     assert_eq!(moved.take().unwrap().unwrap().payload, "xx");
 }
+
+#[test]
+fn pushes_are_a_stream() {
+    // rule: CLI-4
+    use futures_core::Stream;
+    let (simulation, client, mut server, _driver) = by_hand();
+    let mut pushes = client.pushes();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut poll = || std::pin::Pin::new(&mut pushes).poll_next(&mut cx);
+    assert!(poll().is_pending());
+    server.send(&wire("!1"));
+    simulation.run();
+    assert_eq!(poll(), std::task::Poll::Ready(Some(Ok(line("!1")))));
+    assert!(poll().is_pending());
+    server.finish();
+    simulation.run();
+    assert_eq!(poll(), std::task::Poll::Ready(None));
+}
+
+#[test]
+fn what_is_sent_waits_for_room_as_a_push_and_comes_back_after_the_end() {
+    // rule: CLI-1, PUSH-6
+    let limits = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
+    let simulation = Simulation::new();
+    let (mut server, far) = link(1000);
+    let script = far.script();
+    let app = text(&Text::default()).push_limits(limits).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    simulation.spawn(driver);
+    simulation.run();
+    script.write_fault(0, Fault::Stall);
+    let sent = ["!1", "!2", "!3"].map(|text| {
+        let client = client.clone();
+        let sent = simulation.spawn(async move { client.send(line(text)).await });
+        simulation.run();
+        sent
+    });
+    assert_eq!(sent[0].take(), Some(Ok(())));
+    assert!(!sent[1].is_done());
+    script.release();
+    simulation.run();
+    assert_eq!(lines(&server.receive()), ["!1", "!2", "!3"]);
+    client.connection().abort();
+    simulation.run();
+    let late = simulation.spawn(async move { client.send(line("!late")).await });
+    simulation.run();
+    let refused = late.take().unwrap().unwrap_err();
+    assert_eq!(refused.into_frame(), line("!late"));
+}

@@ -16,7 +16,8 @@ use wireframe::{
 };
 
 /// A frame: what it begins with says what it is. A digit is the route of a request, `~` a
-/// control frame, `<` a reply, everything else a push.
+/// control frame, `<end` the end of an answer, `<+` a reply that others follow, `<` the
+/// last one, everything else a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line(pub(crate) String);
 
@@ -142,6 +143,7 @@ impl WireframeProtocol for Text {
                 exclusive: false,
             },
             Some(b'~') => Role::Control,
+            Some(b'<') if frame.0 == "<end" => Role::ReplyEnd { to: None },
             Some(b'<') => Role::Reply {
                 to: None,
                 last: !frame.0.starts_with("<+"),

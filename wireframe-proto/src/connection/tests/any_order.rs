@@ -151,6 +151,11 @@ impl<const C: bool, const B: bool> Run<C, B> {
                     self.calls.push(call);
                 }
             }
+            Op::CallStreaming(id, frame) => {
+                if let Ok(call) = engine.call_streaming(frame, id.map(CorrelationId)) {
+                    self.calls.push(call);
+                }
+            }
             Op::Forget(n) => {
                 if let Some(&call) = self.calls.iter().rev().nth(n) {
                     engine.forget(call);

@@ -4,8 +4,8 @@ use alloc::{vec, vec::Vec};
 
 use super::support::{Correlated, Frame, Kind, Link};
 use crate::{
-    CallId, Config, Connection, ConnectionId, CorrelationId, Discarded, Envelope, EnvelopeProtocol,
-    Event, Instant, Peer, Priority, Refusal, Side,
+    CallId, CallKind, Config, Connection, ConnectionId, CorrelationId, Discarded, Envelope,
+    EnvelopeProtocol, Event, Instant, Peer, Priority, Refusal, Side,
 };
 
 const DISCARDED: Event<Frame> = Event::Discarded(Discarded::Reply);
@@ -133,7 +133,9 @@ fn many_forgotten_calls_without_an_id_hold_up_the_next() {
     }
     assert_eq!(link.call(None), Err(Refusal::Full));
     let mut frame = Frame::new(Kind::Request, []);
-    let registered = link.connection.register_call(&mut frame, None);
+    let registered = link
+        .connection
+        .register_call(&mut frame, None, CallKind::Single);
     assert_eq!(registered, Err(Refusal::Full));
     assert!(link.call(Some(5)).is_ok(), "those with an id are not held");
     // A turn ends with the last frame of its reply.

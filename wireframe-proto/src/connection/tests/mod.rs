@@ -26,6 +26,7 @@ mod panics;
 mod programs;
 mod push_account;
 mod reactions;
+mod streaming_calls;
 mod support;
 mod unencodable;
 mod upgrade;

@@ -31,6 +31,7 @@ pub(super) enum Op {
     Accept(Priority, Vec<Frame>),
     EndPushes,
     Call(Option<u64>, Frame),
+    CallStreaming(Option<u64>, Frame),
     Forget(usize),
     Respond(usize, Frame),
     Answer(usize, Frame),
@@ -54,6 +55,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         3 => Just(Kind::Control),
         1 => Just(Kind::Reply),
         2 => Just(Kind::LastReply),
+        1 => Just(Kind::ReplyEnd),
         1 => Just(Kind::Push),
         1 => Just(Kind::Flawed),
     ]
@@ -130,6 +132,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(p, f)| Op::Accept(p, f)),
         1 => Just(Op::EndPushes),
         8 => (proptest::option::of(1u64..5), frame()).prop_map(|(id, f)| Op::Call(id, f)),
+        4 => (proptest::option::of(1u64..5), frame()).prop_map(|(id, f)| Op::CallStreaming(id, f)),
         4 => which.clone().prop_map(Op::Forget),
         24 => (which.clone(), frame()).prop_map(|(n, f)| Op::Respond(n, f)),
         16 => (which.clone(), frame()).prop_map(|(n, f)| Op::Answer(n, f)),

@@ -29,10 +29,11 @@ pub(super) enum Kind {
     Push,
     /// Outbound: the codec writes half of it and refuses. Inbound: malformed.
     Flawed,
+    ReplyEnd,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Request,
         Self::Exclusive,
         Self::Body,
@@ -42,6 +43,7 @@ impl Kind {
         Self::LastReply,
         Self::Push,
         Self::Flawed,
+        Self::ReplyEnd,
     ];
 }
 
@@ -273,6 +275,7 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
                 to: id,
                 last: frame.kind == Kind::LastReply,
             },
+            Kind::ReplyEnd => Role::ReplyEnd { to: id },
             Kind::Push | Kind::Flawed => Role::Push,
         }
     }

@@ -1,0 +1,197 @@
+//! Everything that a client waits for ends with its connection.
+
+use std::io;
+
+use wireframe::{
+    CallError, Client, CloseReason, HalfClose, Malformed, PushCapacity, PushLimits, Replies,
+    testing::{Fault, Link, Script, Simulation, Spawned, link},
+};
+
+use crate::rig::{Line, Text, config, line, nonzero, text, wire};
+
+struct World {
+    simulation: Simulation,
+    client: Client<Text>,
+    server: Link,
+    script: Script,
+    driver: Spawned<CloseReason>,
+}
+
+impl World {
+    fn new(half_close: HalfClose, panics_in: &'static str) -> Self {
+        let simulation = Simulation::new();
+        let (server, far) = link(1000);
+        let script = far.script();
+        let protocol = Text {
+            panics_in,
+            ..Text::default()
+        };
+        let two = PushLimits::both(PushCapacity::new().with_frames(nonzero(2)));
+        let app = text(&protocol)
+            .push_limits(two)
+            .config(config(|c| c.half_close = half_close));
+        let app = app.build().unwrap();
+        let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+        let driver = simulation.spawn(driver);
+        simulation.run();
+        Self {
+            simulation,
+            client,
+            server,
+            script,
+            driver,
+        }
+    }
+
+    fn call(&self) -> Spawned<Result<Line, CallError>> {
+        self.simulation.spawn(self.client.call(line("1")))
+    }
+
+    fn stream(&self) -> Spawned<Vec<Result<Line, CallError>>> {
+        let mut replies: Replies<Line> = self.client.call_streaming(line("1"));
+        self.simulation.spawn(async move {
+            let mut came = vec![];
+            while let Some(next) = replies.next().await {
+                came.push(next);
+            }
+            came
+        })
+    }
+}
+
+type End = fn(&mut World);
+
+#[test]
+fn a_dead_connection_fails_every_call_and_stream_at_once_with_its_reason() {
+    // rule: CLI-3
+    let reset = CloseReason::Transport("read: connection reset".into());
+    let malformed = CloseReason::Malformed(Malformed::new("not text"));
+    let ends: [(&str, End, CloseReason); 7] = [
+        (
+            "reset",
+            |world| {
+                let reset = Fault::Error(io::ErrorKind::ConnectionReset);
+                world.script.read_fault(0, reset);
+            },
+            reset,
+        ),
+        (
+            "end of the peer's output",
+            |world| world.server.finish(),
+            CloseReason::PeerClosed,
+        ),
+        (
+            "abort",
+            |world| world.client.connection().abort(),
+            CloseReason::Aborted,
+        ),
+        (
+            "dropped driver",
+            |world| world.driver.cancel(),
+            CloseReason::Aborted,
+        ),
+        (
+            "panic of the codec",
+            |world| world.server.send(&wire("codec panics")),
+            CloseReason::ProtocolPanicked,
+        ),
+        (
+            "malformed input",
+            |world| world.server.send(b"\0\0\0\x01\xff"),
+            malformed,
+        ),
+        (
+            "drain whose deadline passes",
+            |world| {
+                world.client.connection().close();
+                world.simulation.advance(crate::rig::secs(5));
+            },
+            CloseReason::DrainTimedOut,
+        ),
+    ];
+    for half_close in [HalfClose::Answers, HalfClose::Ends] {
+        for (name, end, reason) in &ends {
+            let mut world = World::new(half_close, "");
+            let in_flight = world.call();
+            let streaming = world.stream();
+            world.simulation.run();
+            world.script.write_fault(0, Fault::Stall);
+            // Two find slots, the others wait for room.
+            let unsent = [(); 2].map(|()| world.call());
+            let waiting = [(); 2].map(|()| world.stream());
+            world.simulation.run();
+            end(&mut world);
+            world.simulation.run();
+            let closed = || Err(CallError::Closed(reason.clone()));
+            for call in [in_flight].into_iter().chain(unsent) {
+                assert_eq!(call.take(), Some(closed()), "{name}, {half_close:?}");
+            }
+            for stream in [streaming].into_iter().chain(waiting) {
+                let came = stream.take();
+                assert_eq!(came, Some(vec![closed()]), "{name}, {half_close:?}");
+            }
+            let (late, late_stream) = (world.call(), world.stream());
+            world.simulation.run();
+            assert_eq!(late.take(), Some(closed()), "{name}");
+            assert_eq!(late_stream.take(), Some(vec![closed()]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_panic_of_any_hook_fails_calls_and_streams() {
+    // rule: CLI-3, HOOK-7
+    for hook in ["classify", "control", "send"] {
+        let mut world = World::new(HalfClose::Answers, hook);
+        let (call, stream) = (world.call(), world.stream());
+        world.simulation.run();
+        world.server.send(&wire("~control"));
+        world.simulation.run();
+        let closed = || Err(CallError::Closed(CloseReason::ProtocolPanicked));
+        assert_eq!(call.take(), Some(closed()), "{hook}");
+        assert_eq!(stream.take(), Some(vec![closed()]), "{hook}");
+    }
+}
+
+#[test]
+fn frames_of_a_stream_that_came_before_the_end_are_handed_out_first() {
+    // rule: CLI-3
+    let mut world = World::new(HalfClose::Answers, "");
+    let mut replies = world.client.call_streaming(line("1"));
+    let first = world.simulation.spawn(async move {
+        let first = replies.next().await;
+        (first, replies)
+    });
+    world.simulation.run();
+    for text in ["<+1", "<+2", "<+3"] {
+        world.server.send(&wire(text));
+    }
+    world.server.finish();
+    world.simulation.run();
+    let (first, mut replies) = first.take().unwrap();
+    assert_eq!(first, Some(Ok(line("<+1"))));
+    let rest = world.simulation.spawn(async move {
+        let mut rest = vec![];
+        while let Some(next) = replies.next().await {
+            rest.push(next);
+        }
+        rest
+    });
+    world.simulation.run();
+    let closed = CallError::Closed(CloseReason::PeerClosed);
+    let expected = vec![Ok(line("<+2")), Ok(line("<+3")), Err(closed)];
+    assert_eq!(rest.take(), Some(expected));
+}
+
+#[test]
+fn calls_that_the_driver_never_saw_fail_with_it() {
+    // rule: CLI-3
+    let world = World::new(HalfClose::Answers, "");
+    let (call, stream) = (world.call(), world.stream());
+    assert!(call.poll().is_pending() && stream.poll().is_pending());
+    world.driver.cancel();
+    world.simulation.run();
+    let closed = || Err(CallError::Closed(CloseReason::Aborted));
+    assert_eq!(call.take(), Some(closed()));
+    assert_eq!(stream.take(), Some(vec![closed()]));
+}
