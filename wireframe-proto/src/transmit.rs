@@ -271,6 +271,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) last_progress: &'a mut Instant,
     pub(crate) last_activity: &'a mut Instant,
     pub(crate) now: Instant,
+    /// The same on the reading clock.
+    pub(crate) reading_now: Instant,
 }
 
 impl Transmit<'_> {
@@ -293,7 +295,7 @@ impl Transmit<'_> {
         if self.queue.advance(n) > 0 {
             self.on_sent.ledger.settle(self.queue.sent_total());
             *self.on_sent.last_progress = self.on_sent.now;
-            *self.on_sent.last_activity = self.on_sent.now;
+            *self.on_sent.last_activity = self.on_sent.reading_now;
         }
     }
 }

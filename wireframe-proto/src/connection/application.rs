@@ -349,7 +349,7 @@ impl<P: WireframeProtocol> Connection<P> {
             let closes = self.last_command.is_some_and(|last| last.index == index);
             self.hook(info, |protocol, ctx| protocol.on_command_end(outcome, ctx));
             self.commands.remove(index);
-            self.last_activity = self.now;
+            self.last_activity = self.reading.at(self.now);
             if closes {
                 self.close_with(CloseReason::Protocol, None);
                 return;

@@ -118,6 +118,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 .is_none_or(|body| body.deadline.is_none())
         });
         !behind_exclusive
+            && !self.input_held
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
@@ -133,7 +134,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// there is room to read ahead, so that the peer's end is seen.
     pub(super) fn reads(&self) -> bool {
         self.may_decode()
-            || (self.commands.exclusive().is_some()
+            || (!self.input_held
+                && self.commands.exclusive().is_some()
                 && self.receive.len() < self.config.limits.read_buffer.get())
     }
 
@@ -361,9 +363,11 @@ impl<P: WireframeProtocol> Connection<P> {
             && (self.receive.is_empty() || (self.is_starved() && self.may_decode()))
     }
 
-    /// Whether the peer is gone and there is no waiting for what it left behind.
+    /// Whether the peer is gone and there is no waiting for what it left behind. The
+    /// application that holds its input still wants that.
     fn is_abandoned(&self) -> bool {
         self.peer_closed
+            && !self.input_held
             && self.config.half_close == HalfClose::Ends
             && !self.receive.is_empty()
             && !self.may_decode()

@@ -74,6 +74,8 @@ pub struct Connection<P: WireframeProtocol> {
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
+    /// The application is at a bound of its own.
+    input_held: bool,
     calls: Calls,
 
     // Outbound.
@@ -111,7 +113,7 @@ pub struct Connection<P: WireframeProtocol> {
     frame_since: Option<Instant>,
     /// When the peer last took a byte, or output began to wait.
     last_progress: Instant,
-    /// When something was last received or sent.
+    /// When something was last received or sent, on the reading clock.
     last_activity: Instant,
     /// The end of a drain or close.
     close_at: Option<Instant>,
@@ -179,7 +181,7 @@ pub enum State {
 #[non_exhaustive]
 pub struct Wants {
     /// Read from the transport. While this is false the engine is at a bound of its
-    /// own, and the peer has to wait.
+    /// own, or its [input is held](Connection::hold_input), and the peer has to wait.
     pub read: bool,
     /// Send what [`Connection::transmit`] lends.
     pub write: bool,
@@ -218,6 +220,7 @@ impl<P: WireframeProtocol> Connection<P> {
             unit: None,
             starved_at: None,
             ignores_input: false,
+            input_held: false,
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),

@@ -241,6 +241,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code || self.transmit.is_empty() {
             return None;
         }
+        let reading_now = self.reading.at(self.now);
         Some(Transmit {
             queue: &mut self.transmit,
             on_sent: Sent {
@@ -248,6 +249,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 last_progress: &mut self.last_progress,
                 last_activity: &mut self.last_activity,
                 now: self.now,
+                reading_now,
             },
         })
     }

@@ -31,7 +31,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
             ),
-            (self.idle_deadline(), DeadlineReason::Idle),
+            (self.on_clock(self.idle_deadline()), DeadlineReason::Idle),
         ]
         .into_iter()
         .filter_map(|(at, reason)| Some(Deadline { at: at?, reason }))
@@ -83,6 +83,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.commands.first_awaited().map(|(_, deadline)| deadline)
     }
 
+    /// On the reading clock.
     fn idle_deadline(&self) -> Option<Instant> {
         let limit = self.config.timeouts.idle?;
         let quiet = self.is_open() && self.commands.live() == 0 && self.transmit.is_empty();
@@ -131,7 +132,8 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
-        if self.peer_closed || self.reads() || self.waits_for_peer() {
+        let runs = self.peer_closed || self.reads() || self.waits_for_peer();
+        if runs && !self.input_held {
             self.reading.run(self.now);
         } else {
             self.reading.stop(self.now);

@@ -119,6 +119,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 let bytes: Vec<u8> = self.wire.drain(..n).collect();
                 self.link.receive_bytes(&bytes);
             }
+            Op::Hold(held) => engine.hold_input(held, now),
             Op::Eof => engine.handle_eof(now),
             Op::TransportFailed => engine.handle_transport_failed(now, "reset"),
             Op::HalfClosed => engine.handle_half_closed(now),
@@ -249,6 +250,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     /// has to help, but for a body whose rest, if any, stands behind the bound of what is
     /// held back.
     fn settle_at_once(&mut self) {
+        self.apply(Op::Hold(false));
         self.apply(Op::Eof);
         for _ in 0..100 {
             self.turn();

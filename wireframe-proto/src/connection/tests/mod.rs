@@ -19,6 +19,7 @@ mod framing_phases;
 mod goodbyes;
 mod half_close;
 mod held_back;
+mod held_input;
 mod hook_context;
 mod output_order;
 mod pair;

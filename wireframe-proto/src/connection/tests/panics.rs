@@ -288,6 +288,7 @@ fn refuses_everything(connection: &mut Connection<Fragile>) {
     connection.commands.remove(id.index);
     assert_eq!(connection.poll_timeout(), None);
     connection.handle_timeout(Instant::MAX);
+    connection.hold_input(true, NOW);
     connection.handle_eof(NOW);
     connection.handle_half_closed(NOW);
     connection.handle_transport_failed(NOW, "reset");

@@ -15,6 +15,8 @@ pub(super) enum Op {
     Write(Frame),
     WriteGarbage(Vec<u8>),
     Deliver(usize),
+    /// Whether the application holds its input.
+    Hold(bool),
     Eof,
     TransportFailed,
     HalfClosed,
@@ -86,6 +88,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         48 => frame().prop_map(Op::Write),
         1 => proptest::collection::vec(any::<u8>(), 0..9).prop_map(Op::WriteGarbage),
         40 => (1usize..60).prop_map(Op::Deliver),
+        4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),
         1 => Just(Op::HalfClosed),
