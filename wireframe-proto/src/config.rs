@@ -2,6 +2,8 @@
 
 use core::{num::NonZeroUsize, time::Duration};
 
+use crate::heartbeat::Heartbeat;
+
 /// Everything that can be set about a connection.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Config {
     pub fairness: FairnessConfig,
     /// Time limits.
     pub timeouts: Timeouts,
+    /// How a peer that is gone is found out. Default none.
+    pub heartbeat: Option<Heartbeat>,
     /// What the end of the peer's output means.
     pub half_close: HalfClose,
     /// Who bounds the push queues.

@@ -173,6 +173,9 @@ pub enum CloseReason {
     /// Nothing was received or sent for the idle limit.
     #[error("idle")]
     Idle,
+    /// Nothing was received for longer than the [`Heartbeat`](crate::Heartbeat) allows.
+    #[error("the peer is silent")]
+    HeartbeatTimedOut,
     /// The peer took no byte of waiting output for the write stall limit.
     #[error("the peer takes no output")]
     WriteStalled,

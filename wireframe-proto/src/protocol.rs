@@ -122,6 +122,18 @@ pub trait WireframeProtocol {
         let _ = (outcome, ctx);
     }
 
+    /// What to ask a silent peer, so that it shows that it is alive; asked when the ping
+    /// of a [`Heartbeat`](crate::Heartbeat) is about to be encoded. It goes as control,
+    /// but not while a command is in flight where pushes go
+    /// [`BetweenCommands`](PushTiming::BetweenCommands).
+    ///
+    /// The default is none: nothing goes out, and the heartbeat's timeout counts from
+    /// then all the same.
+    fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
+        let _ = ctx;
+        None
+    }
+
     /// What to tell the peer when a drain begins. The default is nothing.
     fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
         let _ = ctx;

@@ -212,6 +212,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn would_be_picked(&self, id: RequestId) -> bool {
         self.transmit.len() < self.config.limits.high_water.get()
             && self.control.is_empty()
+            && !self.ping_may_go()
             && !self.pushes_may_go()
             && self.last_command.is_none()
             && self.commands.has_turn_alone(id.index)

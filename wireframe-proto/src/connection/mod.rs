@@ -2,6 +2,7 @@
 
 mod application;
 mod body;
+mod heartbeat;
 mod hooks;
 mod inbound;
 mod lifecycle;
@@ -25,6 +26,7 @@ use crate::{
     error::CloseReason,
     event::Event,
     fragment::FragmentMeta,
+    heartbeat::Pulse,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
@@ -115,6 +117,8 @@ pub struct Connection<P: WireframeProtocol> {
     last_progress: Instant,
     /// When something was last received or sent, on the reading clock.
     last_activity: Instant,
+    /// The heartbeat, boxed because most connections have none.
+    pulse: Option<Box<Pulse>>,
     /// The end of a drain or close.
     close_at: Option<Instant>,
 
@@ -243,6 +247,9 @@ impl<P: WireframeProtocol> Connection<P> {
             frame_since: None,
             last_progress: now,
             last_activity: now,
+            pulse: config
+                .heartbeat
+                .map(|heartbeat| Box::new(Pulse::new(heartbeat, now))),
             close_at: None,
             counters: Counters::default(),
             protocol,

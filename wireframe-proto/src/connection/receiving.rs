@@ -78,6 +78,9 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         self.counters.bytes_received += fresh as u64;
         self.last_activity = self.reading.at(self.now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.heard(self.now);
+        }
         self.starved_at = None;
         if self.in_user_code || !self.is_open() || self.ignores_input {
             self.receive.clear();
@@ -92,7 +95,7 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// While it is held nothing is decoded and [`Wants::read`](crate::Wants::read) is
     /// false, as at the engine's own bounds. The peer has to wait, so the clocks of its
-    /// input stand still: idle, body and frame. Writing, all else
+    /// input stand still: heartbeat, idle, body and frame. Writing, all else
     /// that is timed, pushes, and commands that were decoded before go on. A connection
     /// that closes drops its input, held or not.
     ///

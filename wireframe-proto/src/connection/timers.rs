@@ -31,6 +31,8 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
             ),
+            (self.ping_deadline(), DeadlineReason::Ping),
+            (self.silence_deadline(), DeadlineReason::Heartbeat),
             (self.on_clock(self.idle_deadline()), DeadlineReason::Idle),
         ]
         .into_iter()
@@ -50,6 +52,10 @@ impl<P: WireframeProtocol> Connection<P> {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
+                DeadlineReason::Ping => self.owe_ping(),
+                DeadlineReason::Heartbeat => {
+                    self.close_with_goodbye(CloseReason::HeartbeatTimedOut);
+                }
                 DeadlineReason::Idle => self.close_with_goodbye(CloseReason::Idle),
             }
             self.update_clocks();
@@ -117,6 +123,9 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn update_clocks(&mut self) {
         if self.is_open() && self.may_decode() {
             self.reading.run(self.now);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.set_reading(true, self.now);
+            }
             if self.is_starved() {
                 self.note_frame_begun();
             }
@@ -132,7 +141,11 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
-        let runs = self.peer_closed || self.reads() || self.waits_for_peer();
+        let reads = self.reads();
+        if let Some(pulse) = &mut self.pulse {
+            pulse.set_reading(reads, self.now);
+        }
+        let runs = self.peer_closed || reads || self.waits_for_peer();
         if runs && !self.input_held {
             self.reading.run(self.now);
         } else {

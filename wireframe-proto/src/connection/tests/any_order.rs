@@ -7,12 +7,12 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
-    programs::{Op, config, op},
+    programs::{Op, config, heartbeat, op},
     support::{Frame, Hook, Kind, Link, Test},
 };
 use crate::{
     Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, End, Event,
-    Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
+    Heartbeat, Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
 };
 
 /// What a hook does depends on the frame or error that it is given.
@@ -39,11 +39,16 @@ fn protocol<const C: bool, const B: bool>() -> Test<C, B> {
         on_unknown_route: |frame| reaction(frame.route),
         stream_end: Some(Frame::numbered(1)),
         drain_notice: Some(Frame::numbered(2)),
+        ping: Some(Frame::numbered(6)),
         goodbye: Some(Frame::numbered(3)),
         in_hooks: |hook, ctx: &mut Context<'_, Test<C, B>>| match hook {
             Hook::Control(frame) if frame.route == 8 => {
                 let _ = ctx.push(Priority::High, Frame::numbered(4));
             }
+            Hook::Control(frame) if frame.route == 10 => {
+                ctx.set_heartbeat(Some(Heartbeat::expecting(Duration::from_millis(20))));
+            }
+            Hook::Ping => ctx.set_heartbeat(None),
             Hook::BeforeSend(frame) if frame.route == 9 => ctx.close(),
             Hook::CommandEnd(..) | Hook::Goodbye(_) | Hook::DrainNotice => {
                 let _ = ctx.push(Priority::Low, Frame::numbered(5));
@@ -120,6 +125,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 self.link.receive_bytes(&bytes);
             }
             Op::Hold(held) => engine.hold_input(held, now),
+            Op::SetHeartbeat(heartbeat) => engine.set_heartbeat(heartbeat, now),
             Op::Eof => engine.handle_eof(now),
             Op::TransportFailed => engine.handle_transport_failed(now, "reset"),
             Op::HalfClosed => engine.handle_half_closed(now),
@@ -374,11 +380,13 @@ proptest! {
         caller in any::<bool>(),
         ends in proptest::bool::weighted(0.2),
         tiny in 1usize..4,
+        heartbeat in heartbeat(),
         handlers_end in any::<bool>(),
         program in proptest::collection::vec(op(), 0..120),
     ) {
         // rule: LIM-10, LIM-8, PUSH-9, RESP-4, HOOK-2, SHUT-3
-        let config = config(caller, ends, tiny);
+        let mut config = config(caller, ends, tiny);
+        config.heartbeat = heartbeat;
         match order {
             0 => run::<false, false>(config, program, handlers_end),
             1 => run::<true, false>(config, program, handlers_end),

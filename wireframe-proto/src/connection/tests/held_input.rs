@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use super::support::{Correlated, Frame, InOrder, Kind, Link, numbers};
 use crate::{
-    Body, CloseReason, Config, DeadlineReason, Event, HalfClose, Priority, Shutdown, State,
-    UnexpectedEof, Wants, config::nonzero,
+    Body, CloseReason, Config, DeadlineReason, Event, HalfClose, Heartbeat, Priority, Shutdown,
+    State, UnexpectedEof, Wants, config::nonzero,
 };
 
 fn ms(millis: u64) -> Duration {
@@ -76,6 +76,7 @@ fn the_clocks_of_input_stand_still_while_it_is_held() {
     let mut config = Config::default();
     config.timeouts.idle = Some(ms(90));
     config.timeouts.body = ms(50);
+    config.heartbeat = Some(Heartbeat::expecting(ms(100)));
     let mut link = link(config);
     assert_eq!(link.due(), Some((DeadlineReason::Idle, 90)));
     link.pass_until(80);
@@ -98,6 +99,8 @@ fn the_clocks_of_input_stand_still_while_it_is_held() {
     link.pass_until(2_085);
     link.hold(false);
     assert_eq!(link.due(), Some((DeadlineReason::Body, 2_135)));
+    link.connection.stop_awaiting_body(command.id);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 2_185)));
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod forgotten_calls;
 mod framing_phases;
 mod goodbyes;
 mod half_close;
+mod heartbeat;
 mod held_back;
 mod held_input;
 mod hook_context;

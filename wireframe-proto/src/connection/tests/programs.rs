@@ -6,7 +6,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::support::{Frame, Kind};
-use crate::{Config, End, HalfClose, Priority, PushBound, PushCapacity, config::nonzero};
+use crate::{
+    Config, End, HalfClose, Heartbeat, Priority, PushBound, PushCapacity, config::nonzero,
+};
 
 /// One call, or one thing that the outer world does.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub(super) enum Op {
     Deliver(usize),
     /// Whether the application holds its input.
     Hold(bool),
+    SetHeartbeat(Option<Heartbeat>),
     Eof,
     TransportFailed,
     HalfClosed,
@@ -82,6 +85,20 @@ fn end() -> impl Strategy<Value = End<u8>> {
     ]
 }
 
+/// None, one that pings, or one that only listens; soon due.
+pub(super) fn heartbeat() -> impl Strategy<Value = Option<Heartbeat>> {
+    let millis = || (0u64..25).prop_map(Duration::from_millis);
+    let pings = (millis(), millis()).prop_map(|(every, timeout)| {
+        let heartbeat = Heartbeat::pinging(every, timeout);
+        Some(heartbeat)
+    });
+    prop_oneof![
+        4 => Just(None),
+        3 => pings,
+        1 => millis().prop_map(|timeout| Some(Heartbeat::expecting(timeout))),
+    ]
+}
+
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let which = 0usize..8;
     prop_oneof![
@@ -89,6 +106,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => proptest::collection::vec(any::<u8>(), 0..9).prop_map(Op::WriteGarbage),
         40 => (1usize..60).prop_map(Op::Deliver),
         4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
+        2 => heartbeat().prop_map(Op::SetHeartbeat),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),
         1 => Just(Op::HalfClosed),

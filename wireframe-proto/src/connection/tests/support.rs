@@ -150,6 +150,7 @@ pub(super) enum Hook {
     StreamEnd,
     CommandEnd(Outcome, Option<u64>),
     DrainNotice,
+    Ping,
     Goodbye(CloseReason),
     Disconnect(CloseReason),
 }
@@ -162,6 +163,7 @@ pub(super) struct Test<const CORRELATED: bool, const BETWEEN: bool = false> {
     pub(super) on_unknown_route: fn(Frame) -> Reaction<Frame>,
     pub(super) stream_end: Option<Frame>,
     pub(super) drain_notice: Option<Frame>,
+    pub(super) ping: Option<Frame>,
     pub(super) goodbye: Option<Frame>,
     /// Runs in every hook that has a context, after it was logged.
     pub(super) in_hooks: fn(&Hook, &mut Context<'_, Self>),
@@ -182,6 +184,7 @@ impl<const CORRELATED: bool, const BETWEEN: bool> Default for Test<CORRELATED, B
             on_unknown_route: |_| Reaction::Continue,
             stream_end: None,
             drain_notice: None,
+            ping: None,
             goodbye: None,
             in_hooks: |_, _| {},
         }
@@ -312,6 +315,11 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
     fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
         self.log(&Hook::DrainNotice, ctx);
         self.drain_notice.clone()
+    }
+
+    fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
+        self.log(&Hook::Ping, ctx);
+        self.ping.clone()
     }
 
     fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<Frame> {
