@@ -162,7 +162,8 @@ pub use fragment::{ByteOrder, FragmentMeta, FragmentStrategy, LengthDelimited, P
 pub use heartbeat::Heartbeat;
 pub use ids::{CallId, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
 pub use protocol::{
-    AnswerOrder, Context, Outcome, PushTiming, Reaction, RequestInfo, Role, View, WireframeProtocol,
+    AnswerOrder, Context, Outcome, Preamble, PushTiming, Reaction, RequestInfo, Role, View,
+    WireframeProtocol,
 };
 pub use schedule::{Accepted, Released};
 pub use stats::{PushStats, Stats};

@@ -33,11 +33,12 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// The heartbeat, while there is anything to learn from it: a peer that has ended
-    /// its output cannot show that it is alive.
+    /// its output cannot show that it is alive, and one in its preamble has a time limit
+    /// of its own.
     #[inline]
     fn beating(&self) -> Option<&Pulse> {
         let pulse = self.pulse.as_deref()?;
-        let beats = self.is_open() && !self.peer_closed;
+        let beats = self.is_open() && !self.peer_closed && !self.awaits_preamble();
         beats.then_some(pulse)
     }
 

@@ -7,6 +7,7 @@ mod hooks;
 mod inbound;
 mod lifecycle;
 mod outbound;
+mod preamble;
 mod receiving;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use core::fmt;
 
 use bytes::BytesMut;
 
+use self::preamble::Opening;
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
@@ -96,6 +98,7 @@ pub struct Connection<P: WireframeProtocol> {
     // Lifecycle.
     phase: Phase<P::Frame>,
     setup_ran: bool,
+    opening: Opening,
     /// Set around every call into the protocol; a panic leaves it set.
     in_user_code: bool,
     /// A hook asked for a drain.
@@ -110,6 +113,8 @@ pub struct Connection<P: WireframeProtocol> {
 
     // Time.
     now: Instant,
+    /// When the connection did, from which its preamble is timed.
+    began: Instant,
     reading: ReadingClock,
     /// When the frame that has begun to arrive did so, on the reading clock.
     frame_since: Option<Instant>,
@@ -236,6 +241,7 @@ impl<P: WireframeProtocol> Connection<P> {
             last_command: None,
             phase: Phase::Active,
             setup_ran: false,
+            opening: Opening::Unasked,
             in_user_code: false,
             close_asked: false,
             peer_closed: false,
@@ -243,6 +249,7 @@ impl<P: WireframeProtocol> Connection<P> {
             pushes_ended: false,
             events: VecDeque::new(),
             now,
+            began: now,
             reading: ReadingClock::default(),
             frame_since: None,
             last_progress: now,

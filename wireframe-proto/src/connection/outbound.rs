@@ -49,7 +49,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return Filled::Ready;
         }
-        self.set_up();
+        self.begin();
         self.heed_close();
         let filled = self.fill_up();
         self.update_clocks();

@@ -95,7 +95,7 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// While it is held nothing is decoded and [`Wants::read`](crate::Wants::read) is
     /// false, as at the engine's own bounds. The peer has to wait, so the clocks of its
-    /// input stand still: heartbeat, idle, body and frame. Writing, all else
+    /// input stand still: heartbeat, idle, body, frame and preamble. Writing, all else
     /// that is timed, pushes, and commands that were decoded before go on. A connection
     /// that closes drops its input, held or not.
     ///

@@ -31,6 +31,10 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
             ),
+            (
+                self.on_clock(self.preamble_deadline()),
+                DeadlineReason::Preamble,
+            ),
             (self.ping_deadline(), DeadlineReason::Ping),
             (self.silence_deadline(), DeadlineReason::Heartbeat),
             (self.on_clock(self.idle_deadline()), DeadlineReason::Idle),
@@ -52,6 +56,9 @@ impl<P: WireframeProtocol> Connection<P> {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
+                DeadlineReason::Preamble => {
+                    self.close_with_goodbye(CloseReason::PreambleTimedOut);
+                }
                 DeadlineReason::Ping => self.owe_ping(),
                 DeadlineReason::Heartbeat => {
                     self.close_with_goodbye(CloseReason::HeartbeatTimedOut);
@@ -111,7 +118,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Nothing whole was found in what has been received; but perhaps a part of a frame.
     pub(super) fn note_frame_begun(&mut self) {
-        if self.unit.is_some() || !self.receive.is_empty() {
+        if !self.awaits_preamble() && (self.unit.is_some() || !self.receive.is_empty()) {
             self.frame_since.get_or_insert(self.reading.at(self.now));
         }
     }

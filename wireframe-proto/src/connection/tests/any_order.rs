@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
+    preamble::arrow,
     programs::{Op, config, heartbeat, op},
     support::{Frame, Hook, Kind, Link, Test},
 };
@@ -27,8 +28,9 @@ fn reaction(route: u8) -> Reaction<Frame> {
     }
 }
 
-fn protocol<const C: bool, const B: bool>() -> Test<C, B> {
+fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
     Test {
+        preamble: has_preamble.then_some(arrow),
         on_control: |frame| reaction(frame.route),
         on_error: |error| match error {
             crate::AnswerError::Protocol(code) => reaction(code),
@@ -75,10 +77,11 @@ struct Run<const C: bool, const B: bool> {
 }
 
 impl<const C: bool, const B: bool> Run<C, B> {
-    fn new(config: Config) -> Self {
+    /// Of a protocol with a preamble, with which the peer's output begins, or without.
+    fn new(config: Config, preamble: Option<&[u8]>) -> Self {
         Self {
-            link: Link::new(config, protocol::<C, B>()),
-            wire: VecDeque::new(),
+            link: Link::new(config, protocol::<C, B>(preamble.is_some())),
+            wire: preamble.unwrap_or_default().iter().copied().collect(),
             clock: 0,
             buffers: None,
             commands: vec![],
@@ -355,8 +358,13 @@ impl<const C: bool, const B: bool> Run<C, B> {
     }
 }
 
-fn run<const C: bool, const B: bool>(config: Config, program: Vec<Op>, handlers_end: bool) {
-    let mut run = Run::<C, B>::new(config);
+fn run<const C: bool, const B: bool>(
+    config: Config,
+    preamble: Option<&[u8]>,
+    program: Vec<Op>,
+    handlers_end: bool,
+) {
+    let mut run = Run::<C, B>::new(config, preamble);
     for op in program {
         run.apply(op);
         run.check();
@@ -371,6 +379,17 @@ fn run<const C: bool, const B: bool>(config: Config, program: Vec<Op>, handlers_
     run.check_end();
 }
 
+/// None in most cases; else one that is taken, answered, refused, or never comes.
+const PREAMBLES: &[Option<&[u8]>] = &[
+    None,
+    None,
+    None,
+    Some(b">>+"),
+    Some(b">>!"),
+    Some(b">>-"),
+    Some(b""),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -380,6 +399,7 @@ proptest! {
         caller in any::<bool>(),
         ends in proptest::bool::weighted(0.2),
         tiny in 1usize..4,
+        preamble in proptest::sample::select(PREAMBLES),
         heartbeat in heartbeat(),
         handlers_end in any::<bool>(),
         program in proptest::collection::vec(op(), 0..120),
@@ -388,9 +408,9 @@ proptest! {
         let mut config = config(caller, ends, tiny);
         config.heartbeat = heartbeat;
         match order {
-            0 => run::<false, false>(config, program, handlers_end),
-            1 => run::<true, false>(config, program, handlers_end),
-            _ => run::<false, true>(config, program, handlers_end),
+            0 => run::<false, false>(config, preamble, program, handlers_end),
+            1 => run::<true, false>(config, preamble, program, handlers_end),
+            _ => run::<false, true>(config, preamble, program, handlers_end),
         }
     }
 }

@@ -25,6 +25,7 @@ mod hook_context;
 mod output_order;
 mod pair;
 mod panics;
+mod preamble;
 mod programs;
 mod push_account;
 mod reactions;

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use crate::{
     Accepted, AnswerError, Body, CloseReason, Codec, Config, Connection, ConnectionId, Context,
     CorrelationId, End, Event, Filled, FragmentMeta, FragmentStrategy, FrameBuf, Heartbeat,
-    Instant, LengthDelimited, Malformed, Outcome, Peer, Priority, PushBound, Reaction, Refusal,
-    Role, Shutdown, State, Unencodable, View, Wants, WireframeProtocol,
+    Instant, LengthDelimited, Malformed, Outcome, Peer, Preamble, Priority, PushBound, Reaction,
+    Refusal, Role, Shutdown, State, Unencodable, View, Wants, WireframeProtocol,
 };
 
 std::thread_local! {
@@ -119,6 +119,14 @@ impl WireframeProtocol for Fragile {
 
     fn on_connection_setup(&self, _: &mut Context<'_, Self>) {
         called("on_connection_setup");
+    }
+
+    fn preamble(&self, received: &[u8], _: &mut Context<'_, Self>) -> Preamble<Bytes> {
+        called("preamble");
+        match received.first() {
+            None => Preamble::Incomplete,
+            Some(_) => Preamble::Absent,
+        }
     }
 
     fn ping(&self, _: &mut Context<'_, Self>) -> Option<Bytes> {
@@ -233,7 +241,7 @@ fn live(connection: &mut Connection<Fragile>) {
     events(connection);
 }
 
-const POINTS: [&str; 19] = [
+const POINTS: [&str; 20] = [
     "decode",
     "encode",
     "encoded_len",
@@ -242,6 +250,7 @@ const POINTS: [&str; 19] = [
     "unmask",
     "classify",
     "on_connection_setup",
+    "preamble",
     "ping",
     "correlate",
     "before_send",

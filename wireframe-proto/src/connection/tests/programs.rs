@@ -148,6 +148,8 @@ pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
     limits.max_control = nonzero(2);
     limits.high_water = nonzero(30);
     limits.read_buffer = nonzero(16 * tiny);
+    limits.max_preamble = nonzero(5);
+    config.timeouts.preamble = Duration::from_millis(40);
     config.timeouts.idle = Some(Duration::from_millis(50));
     config.timeouts.write_stall = Duration::from_millis(30);
     config.timeouts.body = Duration::from_millis(20);

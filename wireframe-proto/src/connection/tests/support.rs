@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
     CorrelationId, DeadlineReason, Event, Filled, FragmentMeta, FrameBuf, Instant, LengthDelimited,
-    Malformed, Outcome, Peer, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
+    Malformed, Outcome, Peer, Preamble, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
     WireframeProtocol,
 };
 
@@ -143,6 +143,7 @@ pub(super) fn numbers(frames: &[Frame]) -> Vec<u32> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
     Setup,
+    Preamble(Vec<u8>),
     BeforeSend(Frame),
     Control(Frame),
     Error(AnswerError<u8>),
@@ -155,9 +156,14 @@ pub(super) enum Hook {
     Disconnect(CloseReason),
 }
 
+/// What a protocol makes of the first bytes.
+pub(super) type TakePreamble = fn(&[u8]) -> Preamble<Frame>;
+
 /// The protocol under test; what its hooks do can be set.
 #[derive(Clone, Debug)]
 pub(super) struct Test<const CORRELATED: bool, const BETWEEN: bool = false> {
+    /// Logged only if it is set.
+    pub(super) preamble: Option<TakePreamble>,
     pub(super) on_control: fn(Frame) -> Reaction<Frame>,
     pub(super) on_error: fn(AnswerError<u8>) -> Reaction<Frame>,
     pub(super) on_unknown_route: fn(Frame) -> Reaction<Frame>,
@@ -179,6 +185,7 @@ pub(super) type Between = Test<false, true>;
 impl<const CORRELATED: bool, const BETWEEN: bool> Default for Test<CORRELATED, BETWEEN> {
     fn default() -> Self {
         Self {
+            preamble: None,
             on_control: |_| Reaction::Continue,
             on_error: |_| Reaction::Continue,
             on_unknown_route: |_| Reaction::Continue,
@@ -281,6 +288,14 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
 
     fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
         self.log(&Hook::Setup, ctx);
+    }
+
+    fn preamble(&self, received: &[u8], ctx: &mut Context<'_, Self>) -> Preamble<Frame> {
+        let Some(preamble) = self.preamble else {
+            return Preamble::Absent;
+        };
+        self.log(&Hook::Preamble(received.to_vec()), ctx);
+        preamble(received)
     }
 
     fn before_send(&self, frame: &mut Frame, ctx: &mut Context<'_, Self>) {
