@@ -194,9 +194,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.take_pushes();
         self.poll_woken();
         self.take_events(cx);
-        if !std::mem::replace(&mut self.connected, true) && self.is_open() {
-            self.serve_connect(cx);
-        }
+        self.serve_connect(cx);
         self.produce();
         let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
         self.settle();
@@ -218,6 +216,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Does what a handle has asked for.
     fn take_command(&mut self) {
+        if let Some(heartbeat) = self.control.take_heartbeat() {
+            self.engine.set_heartbeat(heartbeat, self.now);
+        }
         let how = match self.control.take_command() {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,

@@ -51,7 +51,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 return;
             }
             match self.engine.poll_event(self.now) {
-                Some(event) => self.serve(event, cx),
+                Some(event) => {
+                    self.serve_connect(cx);
+                    self.serve(event, cx);
+                }
                 None => return,
             }
         }
@@ -193,8 +196,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    /// Starts the handler of the connection's beginning.
+    /// Starts the handler of the connection's beginning, once nothing of the protocol's
+    /// goes before it.
+    #[inline]
     pub(super) fn serve_connect(&mut self, cx: &mut Context<'_>) {
+        if !self.connected && self.is_open() && !self.engine.awaits_preamble() {
+            self.connected = true;
+            self.start_connect(cx);
+        }
+    }
+
+    fn start_connect(&mut self, cx: &mut Context<'_>) {
         let Some(handler) = &self.app.on_connect else {
             return;
         };
