@@ -2,6 +2,8 @@
 
 use core::{num::NonZeroUsize, time::Duration};
 
+use crate::heartbeat::Heartbeat;
+
 /// Everything that can be set about a connection.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Config {
     pub fairness: FairnessConfig,
     /// Time limits.
     pub timeouts: Timeouts,
+    /// How a peer that is gone is found out. Default none.
+    pub heartbeat: Option<Heartbeat>,
     /// What the end of the peer's output means.
     pub half_close: HalfClose,
     /// Who bounds the push queues.
@@ -32,6 +36,8 @@ pub(crate) const fn nonzero(n: usize) -> NonZeroUsize {
 pub struct Limits {
     /// Most payload bytes of one wire unit, in either direction. Default 1 MiB.
     pub max_frame_len: NonZeroUsize,
+    /// Most bytes of a [preamble](crate::WireframeProtocol::preamble). Default 1 KiB.
+    pub max_preamble: NonZeroUsize,
     /// Most commands that run at once. Default `None`: 64 where answers are
     /// [`Correlated`](crate::AnswerOrder::Correlated), else 1.
     pub max_in_flight: Option<NonZeroUsize>,
@@ -56,6 +62,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_frame_len: nonzero(1024 * 1024),
+            max_preamble: nonzero(1024),
             max_in_flight: None,
             max_held_back: nonzero(32),
             max_body_frames: nonzero(16),
@@ -111,6 +118,9 @@ impl Default for FairnessConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
+    /// From the connection's start to the end of the
+    /// [preamble](crate::WireframeProtocol::preamble), if there is one. Default 10 s.
+    pub preamble: Duration,
     /// Nothing received or sent while no command is in flight. Default none.
     pub idle: Option<Duration>,
     /// Output waits and the peer takes no byte of it. Default 30 s.
@@ -130,6 +140,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         let half_a_minute = Duration::from_secs(30);
         Self {
+            preamble: Duration::from_secs(10),
             idle: None,
             write_stall: half_a_minute,
             body: half_a_minute,

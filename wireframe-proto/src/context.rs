@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::{
     error::Rejected,
+    heartbeat::Heartbeat,
     ids::{ConnectionId, Peer, Priority},
     protocol::RequestInfo,
 };
@@ -28,6 +29,8 @@ pub struct ConnectionContext<'a, F, S> {
     pub(crate) request: Option<RequestInfo>,
     pub(crate) in_flight: usize,
     pub(crate) close: &'a mut bool,
+    /// The heartbeat that was asked for last, if one was, or none of it.
+    pub(crate) heartbeat: &'a mut Option<Option<Heartbeat>>,
     pub(crate) pushes: &'a mut dyn PushSink<F>,
 }
 
@@ -76,6 +79,11 @@ impl<F, S> ConnectionContext<'_, F, S> {
         *self.close = true;
     }
 
+    /// Sets or ends the heartbeat of this connection, once the hook has returned.
+    pub fn set_heartbeat(&mut self, heartbeat: Option<Heartbeat>) {
+        *self.heartbeat = Some(heartbeat);
+    }
+
     /// The same context with another session and another place for pushes: for a
     /// protocol that wraps another.
     pub fn rebind<'b, S2>(
@@ -89,6 +97,7 @@ impl<F, S> ConnectionContext<'_, F, S> {
             request: self.request,
             in_flight: self.in_flight,
             close: self.close,
+            heartbeat: self.heartbeat,
             pushes,
         }
     }

@@ -180,6 +180,12 @@ pub enum CloseReason {
     /// The peer ended its output inside a frame.
     #[error(transparent)]
     UnexpectedEof(UnexpectedEof),
+    /// The peer ended its output inside the preamble.
+    #[error("peer closed inside the preamble, after {received} bytes")]
+    PreambleEof {
+        /// Bytes of it that had come.
+        received: u64,
+    },
     /// The peer sent what the framing or codec cannot accept.
     #[error(transparent)]
     Malformed(Malformed),
@@ -192,9 +198,15 @@ pub enum CloseReason {
     /// Nothing was received or sent for the idle limit.
     #[error("idle")]
     Idle,
+    /// Nothing was received for longer than the [`Heartbeat`](crate::Heartbeat) allows.
+    #[error("the peer is silent")]
+    HeartbeatTimedOut,
     /// The peer took no byte of waiting output for the write stall limit.
     #[error("the peer takes no output")]
     WriteStalled,
+    /// The preamble was not through in time.
+    #[error("the preamble was not completed in time")]
+    PreambleTimedOut,
     /// A frame was not whole in time.
     #[error("a frame was not completed in time")]
     FrameTimedOut,

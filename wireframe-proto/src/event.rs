@@ -13,6 +13,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<F> {
+    /// A [preamble](crate::WireframeProtocol::preamble) is through: what follows is
+    /// frames. It does not come where there is none.
+    Preamble,
     /// A command starts: run its handler, then finish it.
     Request {
         /// The command.

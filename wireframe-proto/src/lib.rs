@@ -139,6 +139,7 @@ mod envelope;
 mod error;
 mod event;
 mod fragment;
+mod heartbeat;
 mod ids;
 mod protocol;
 mod schedule;
@@ -158,9 +159,11 @@ pub use error::{
 };
 pub use event::{Body, Discarded, End, Event, Undelivered, UndeliveredReason};
 pub use fragment::{ByteOrder, FragmentMeta, FragmentStrategy, LengthDelimited, PrefixWidth};
+pub use heartbeat::Heartbeat;
 pub use ids::{CallId, CallKind, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
 pub use protocol::{
-    AnswerOrder, Context, Outcome, PushTiming, Reaction, RequestInfo, Role, View, WireframeProtocol,
+    AnswerOrder, Context, Outcome, Preamble, PushTiming, Reaction, RequestInfo, Role, View,
+    WireframeProtocol,
 };
 pub use schedule::{Accepted, Released};
 pub use stats::{PushStats, Stats};

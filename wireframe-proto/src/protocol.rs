@@ -6,7 +6,7 @@ use crate::{
     calls::Calls,
     codec::Codec,
     context::ConnectionContext,
-    error::{AnswerError, CloseReason},
+    error::{AnswerError, CloseReason, Malformed},
     fragment::FragmentStrategy,
     ids::{CorrelationId, RequestId, Side},
 };
@@ -54,6 +54,46 @@ pub trait WireframeProtocol {
     /// Runs first, before anything is read. Push here to speak first.
     fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
         let _ = ctx;
+    }
+
+    /// Takes what the peer says before its first frame: a magic, a version, a banner.
+    ///
+    /// Asked right after the setup with no bytes at all, and until it is through again
+    /// whenever more have come, with everything that has come so far, at most
+    /// [`Limits::max_preamble`](crate::Limits::max_preamble) bytes. There may be frames
+    /// among them, behind the preamble. What it answers must depend on the bytes, not on
+    /// how often it is asked. Both ends are asked; `ctx.peer().side` says which this is.
+    /// The default is [`Preamble::Absent`].
+    ///
+    /// It is timed ([`Timeouts::preamble`](crate::Timeouts::preamble)). Until it is
+    /// through nothing is decoded and no heartbeat beats, but this end may send. To refuse
+    /// a peer with a last word answer with [`Reaction::Close`].
+    ///
+    /// ```
+    /// # use wireframe_proto::{Malformed, Preamble, Reaction};
+    /// /// A magic of four bytes and a version, which is kept.
+    /// fn preamble<F>(received: &[u8], version: &mut u8) -> Preamble<F> {
+    ///     const MAGIC: &[u8] = b"WIRE";
+    ///     match received.split_at_checked(MAGIC.len()) {
+    ///         None if MAGIC.starts_with(received) => Preamble::Incomplete,
+    ///         Some((MAGIC, [])) => Preamble::Incomplete,
+    ///         Some((MAGIC, [found, ..])) => {
+    ///             *version = *found;
+    ///             Preamble::Done { len: MAGIC.len() + 1, reaction: Reaction::Continue }
+    ///         }
+    ///         _ => Preamble::Malformed(Malformed::new("not the magic")),
+    ///     }
+    /// }
+    /// # let mut version = 0;
+    /// # assert_eq!(preamble::<()>(b"", &mut version), Preamble::Incomplete);
+    /// # let done = Preamble::Done { len: 5, reaction: Reaction::Continue };
+    /// # assert_eq!(preamble::<()>(b"WIRE\x02frame", &mut version), done);
+    /// # assert_eq!(version, 2);
+    /// # assert!(matches!(preamble::<()>(b"X", &mut version), Preamble::Malformed(_)));
+    /// ```
+    fn preamble(&self, received: &[u8], ctx: &mut Context<'_, Self>) -> Preamble<Self::Frame> {
+        let _ = (received, ctx);
+        Preamble::Absent
     }
 
     /// Marks an answer's frame as belonging to the request with this id. Called for
@@ -122,6 +162,18 @@ pub trait WireframeProtocol {
     /// frame was encoded. The default does nothing.
     fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {
         let _ = (outcome, ctx);
+    }
+
+    /// What to ask a silent peer, so that it shows that it is alive; asked when the ping
+    /// of a [`Heartbeat`](crate::Heartbeat) is about to be encoded. It goes as control,
+    /// but not while a command is in flight where pushes go
+    /// [`BetweenCommands`](PushTiming::BetweenCommands).
+    ///
+    /// The default is none: nothing goes out, and the heartbeat's timeout counts from
+    /// then all the same.
+    fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<Self::Frame> {
+        let _ = ctx;
+        None
     }
 
     /// What to tell the peer when a drain begins. The default is nothing.
@@ -249,6 +301,24 @@ impl<S: fmt::Debug> fmt::Debug for View<'_, S> {
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
+}
+
+/// What the protocol makes of the first bytes that a peer sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preamble<F> {
+    /// There is none: the first byte is a frame's. No event tells of it.
+    Absent,
+    /// More bytes are needed.
+    Incomplete,
+    /// It is whole; the bytes behind it are frames.
+    Done {
+        /// Its length.
+        len: usize,
+        /// What to do about it. A frame is sent as control.
+        reaction: Reaction<F>,
+    },
+    /// It is none that is known here. The connection closes.
+    Malformed(Malformed),
 }
 
 /// What a hook wants done.

@@ -74,6 +74,12 @@ impl fmt::Debug for Instant {
 pub enum DeadlineReason {
     /// The peer has sent and taken nothing for the idle limit.
     Idle,
+    /// The preamble must be through by then.
+    Preamble,
+    /// The peer has been silent for so long that it is pinged.
+    Ping,
+    /// The peer has been silent for longer than the heartbeat allows.
+    Heartbeat,
     /// A frame has begun to arrive and must be whole by then.
     FrameCompletion,
     /// A handler awaits a body frame.

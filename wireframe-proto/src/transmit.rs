@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::{Buf, Bytes};
 
-use crate::{schedule::pushes::Ledger, time::Instant};
+use crate::{heartbeat::Pulse, schedule::pushes::Ledger, time::Instant};
 
 /// Encoded bytes in wire order: one contiguous buffer of small pieces, with large
 /// payloads chained in between by reference.
@@ -270,7 +270,10 @@ pub(crate) struct Sent<'a> {
     /// When the peer last took a byte.
     pub(crate) last_progress: &'a mut Instant,
     pub(crate) last_activity: &'a mut Instant,
+    pub(crate) pulse: Option<&'a mut Pulse>,
     pub(crate) now: Instant,
+    /// The same on the reading clock.
+    pub(crate) reading_now: Instant,
 }
 
 impl Transmit<'_> {
@@ -290,10 +293,15 @@ impl Transmit<'_> {
     /// Reports that the transport has taken the first `n` bytes. More than there are
     /// count as all.
     pub fn advance(self, n: usize) {
+        let before = self.queue.sent_total();
         if self.queue.advance(n) > 0 {
-            self.on_sent.ledger.settle(self.queue.sent_total());
-            *self.on_sent.last_progress = self.on_sent.now;
-            *self.on_sent.last_activity = self.on_sent.now;
+            let on_sent = self.on_sent;
+            on_sent.ledger.settle(self.queue.sent_total());
+            *on_sent.last_progress = on_sent.now;
+            *on_sent.last_activity = on_sent.reading_now;
+            if let Some(pulse) = on_sent.pulse {
+                pulse.output_taken(before, on_sent.now);
+            }
         }
     }
 }

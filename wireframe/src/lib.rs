@@ -43,7 +43,7 @@ pub use wireframe_proto as proto;
 pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
     CorrelationId, Envelope, EnvelopeProtocol, FairnessConfig, FragmentMeta, FragmentStrategy,
-    FrameBuf, HalfClose, LengthDelimited, Limits, Malformed, Outcome, Peer, PrefixWidth, Priority,
-    PushCapacity, PushTiming, Reaction, RequestInfo, Role, Side, Timeouts, Unencodable, View,
-    WireframeProtocol,
+    FrameBuf, HalfClose, Heartbeat, LengthDelimited, Limits, Malformed, Outcome, Peer, Preamble,
+    PrefixWidth, Priority, PushCapacity, PushTiming, Reaction, RequestInfo, Role, Side, Timeouts,
+    Unencodable, View, WireframeProtocol,
 };

@@ -256,6 +256,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn would_be_picked(&self, id: RequestId) -> bool {
         self.transmit.len() < self.config.limits.high_water.get()
             && self.control.is_empty()
+            && !self.ping_may_go()
             && !self.pushes_may_go()
             && self.last_command.is_none()
             && self.commands.has_turn_alone(id.index)
@@ -385,7 +386,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn end_command(&mut self, index: u32, info: Option<RequestInfo>, outcome: Outcome) {
         self.hook(info, |protocol, ctx| protocol.on_command_end(outcome, ctx));
         self.commands.remove(index);
-        self.last_activity = self.now;
+        self.last_activity = self.reading.at(self.now);
     }
 
     /// Ends the command if nothing of it is left, and those whose turn comes by that.

@@ -39,6 +39,7 @@ impl<P: WireframeProtocol> Connection<P> {
         run: impl FnOnce(&P, &mut Context<'_, P>) -> R,
     ) -> R {
         self.in_user_code = true;
+        let mut heartbeat = None;
         let result = run(
             &self.protocol,
             &mut ConnectionContext {
@@ -47,6 +48,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 request,
                 in_flight: self.commands.live(),
                 close: &mut self.close_asked,
+                heartbeat: &mut heartbeat,
                 pushes: &mut EngineSink::<P> {
                     pushes: &mut self.pushes,
                     codec: &self.codec,
@@ -54,6 +56,9 @@ impl<P: WireframeProtocol> Connection<P> {
             },
         );
         self.in_user_code = false;
+        if let Some(heartbeat) = heartbeat {
+            self.begin_heartbeat(heartbeat);
+        }
         result
     }
 }

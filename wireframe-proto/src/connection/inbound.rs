@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{Connection, Phase};
+use super::{Connection, Phase, preamble::Opening};
 use crate::{
     codec::Codec,
     config::HalfClose,
@@ -31,7 +31,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return self.poll_after_panic();
         }
-        self.set_up();
+        self.begin();
         self.heed_close();
         let event = self.next_event();
         self.update_clocks();
@@ -94,7 +94,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return self.is_unannounced() || !self.pushes.is_empty();
         }
-        if !self.setup_ran || self.close_asked {
+        if self.opening == Opening::Unasked || self.close_asked {
             return true;
         }
         (!self.receive.is_empty() && !self.is_starved() && self.may_decode())
@@ -118,6 +118,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 .is_none_or(|body| body.deadline.is_none())
         });
         !behind_exclusive
+            && !self.input_held
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
@@ -133,7 +134,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// there is room to read ahead, so that the peer's end is seen.
     pub(super) fn reads(&self) -> bool {
         self.may_decode()
-            || (self.commands.exclusive().is_some()
+            || (!self.input_held
+                && self.commands.exclusive().is_some()
                 && self.receive.len() < self.config.limits.read_buffer.get())
     }
 
@@ -160,6 +162,16 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Decodes one frame, if it is whole and allowed.
     fn decode_next(&mut self) -> Option<Event<P::Frame>> {
+        if self.awaits_preamble() {
+            self.take_preamble();
+            if !self.is_open() {
+                return self.next_closing_event();
+            }
+            let event = self.take_event();
+            if event.is_some() || self.awaits_preamble() {
+                return event;
+            }
+        }
         if self.is_starved() || !self.may_decode() {
             return None;
         }
@@ -341,12 +353,17 @@ impl<P: WireframeProtocol> Connection<P> {
 
     fn take_control(&mut self, frame: P::Frame) -> Event<P::Frame> {
         let reaction = self.hook(None, |protocol, ctx| protocol.on_control(frame, ctx));
+        self.react(reaction);
+        Event::Control
+    }
+
+    /// Does what a hook wants done that concerns no command.
+    pub(super) fn react(&mut self, reaction: Reaction<P::Frame>) {
         match reaction {
             Reaction::Continue => {}
             Reaction::Send(frame) => self.control.push_back(frame),
             Reaction::Close(last_word) => self.close_with(CloseReason::Protocol, last_word),
         }
-        Event::Control
     }
 
     /// From here on the peer's input is dropped unread.
@@ -367,9 +384,11 @@ impl<P: WireframeProtocol> Connection<P> {
             && (self.receive.is_empty() || (self.is_starved() && self.may_decode()))
     }
 
-    /// Whether the peer is gone and there is no waiting for what it left behind.
+    /// Whether the peer is gone and there is no waiting for what it left behind. The
+    /// application that holds its input still wants that.
     fn is_abandoned(&self) -> bool {
         self.peer_closed
+            && !self.input_held
             && self.config.half_close == HalfClose::Ends
             && !self.receive.is_empty()
             && !self.may_decode()
@@ -389,6 +408,7 @@ impl<P: WireframeProtocol> Connection<P> {
             None => (received > 0).then_some(None),
         };
         let reason = match cut {
+            Some(_) if self.awaits_preamble() => CloseReason::PreambleEof { received },
             Some(missing) => CloseReason::UnexpectedEof(UnexpectedEof { received, missing }),
             None => CloseReason::PeerClosed,
         };
@@ -405,7 +425,7 @@ pub(super) fn to_usize(len: u64) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
-fn limit_exceeded(limit: &'static str, value: usize, got: u64) -> CloseReason {
+pub(super) fn limit_exceeded(limit: &'static str, value: usize, got: u64) -> CloseReason {
     let value = value as u64;
     CloseReason::Limit(LimitExceeded { limit, value, got })
 }

@@ -2,10 +2,12 @@
 
 mod application;
 mod body;
+mod heartbeat;
 mod hooks;
 mod inbound;
 mod lifecycle;
 mod outbound;
+mod preamble;
 mod receiving;
 #[cfg(test)]
 mod tests;
@@ -19,12 +21,14 @@ use core::fmt;
 
 use bytes::BytesMut;
 
+use self::preamble::Opening;
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
     error::CloseReason,
     event::Event,
     fragment::FragmentMeta,
+    heartbeat::Pulse,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
@@ -74,6 +78,8 @@ pub struct Connection<P: WireframeProtocol> {
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
+    /// The application is at a bound of its own.
+    input_held: bool,
     calls: Calls,
 
     // Outbound.
@@ -92,6 +98,7 @@ pub struct Connection<P: WireframeProtocol> {
     // Lifecycle.
     phase: Phase<P::Frame>,
     setup_ran: bool,
+    opening: Opening,
     /// Set around every call into the protocol; a panic leaves it set.
     in_user_code: bool,
     /// A hook asked for a drain.
@@ -106,13 +113,17 @@ pub struct Connection<P: WireframeProtocol> {
 
     // Time.
     now: Instant,
+    /// When the connection did, from which its preamble is timed.
+    began: Instant,
     reading: ReadingClock,
     /// When the frame that has begun to arrive did so, on the reading clock.
     frame_since: Option<Instant>,
     /// When the peer last took a byte, or output began to wait.
     last_progress: Instant,
-    /// When something was last received or sent.
+    /// When something was last received or sent, on the reading clock.
     last_activity: Instant,
+    /// The heartbeat, boxed because most connections have none.
+    pulse: Option<Box<Pulse>>,
     /// The end of a drain or close.
     close_at: Option<Instant>,
 
@@ -179,7 +190,7 @@ pub enum State {
 #[non_exhaustive]
 pub struct Wants {
     /// Read from the transport. While this is false the engine is at a bound of its
-    /// own, and the peer has to wait.
+    /// own, or its [input is held](Connection::hold_input), and the peer has to wait.
     pub read: bool,
     /// Send what [`Connection::transmit`] lends.
     pub write: bool,
@@ -218,6 +229,7 @@ impl<P: WireframeProtocol> Connection<P> {
             unit: None,
             starved_at: None,
             ignores_input: false,
+            input_held: false,
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),
@@ -229,6 +241,7 @@ impl<P: WireframeProtocol> Connection<P> {
             last_command: None,
             phase: Phase::Active,
             setup_ran: false,
+            opening: Opening::Unasked,
             in_user_code: false,
             close_asked: false,
             peer_closed: false,
@@ -236,10 +249,14 @@ impl<P: WireframeProtocol> Connection<P> {
             pushes_ended: false,
             events: VecDeque::new(),
             now,
+            began: now,
             reading: ReadingClock::default(),
             frame_since: None,
             last_progress: now,
             last_activity: now,
+            pulse: config
+                .heartbeat
+                .map(|heartbeat| Box::new(Pulse::new(heartbeat, now))),
             close_at: None,
             counters: Counters::default(),
             protocol,

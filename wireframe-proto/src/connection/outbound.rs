@@ -35,7 +35,7 @@ impl<P: WireframeProtocol> Connection<P> {
         !self.pushes.is_empty() && self.push_time()
     }
 
-    fn push_time(&self) -> bool {
+    pub(super) fn push_time(&self) -> bool {
         match P::PUSHES {
             PushTiming::AnyTime => true,
             PushTiming::BetweenCommands => self.commands.live() == 0,
@@ -49,7 +49,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code {
             return Filled::Ready;
         }
-        self.set_up();
+        self.begin();
         self.heed_close();
         let filled = self.fill_up();
         self.update_clocks();
@@ -91,7 +91,7 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         let push_time = self.push_time();
         Ready {
-            control: !self.control.is_empty(),
+            control: !self.control.is_empty() || self.ping_may_go(),
             high: push_time && self.pushes.has(Priority::High),
             low: push_time && self.pushes.has(Priority::Low),
             response: self.commands.next_answer().is_some(),
@@ -99,9 +99,14 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     fn send_control(&mut self) {
-        if let Some(mut frame) = self.control.pop_front()
-            && let Err(error) = self.encode(&mut frame, None)
-        {
+        match self.control.pop_front() {
+            Some(mut frame) => self.send_as_control(&mut frame),
+            None => self.send_ping(),
+        }
+    }
+
+    pub(super) fn send_as_control(&mut self, frame: &mut P::Frame) {
+        if let Err(error) = self.encode(frame, None) {
             tracing::warn!(connection = %self.peer.id, %error, "a control frame was dropped");
         }
     }
@@ -241,13 +246,16 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.in_user_code || self.transmit.is_empty() {
             return None;
         }
+        let reading_now = self.reading.at(self.now);
         Some(Transmit {
             queue: &mut self.transmit,
             on_sent: Sent {
                 ledger: &mut self.pushes.ledger,
                 last_progress: &mut self.last_progress,
                 last_activity: &mut self.last_activity,
+                pulse: self.pulse.as_deref_mut(),
                 now: self.now,
+                reading_now,
             },
         })
     }

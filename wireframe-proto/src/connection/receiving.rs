@@ -77,7 +77,10 @@ impl<P: WireframeProtocol> Connection<P> {
             return;
         }
         self.counters.bytes_received += fresh as u64;
-        self.last_activity = self.now;
+        self.last_activity = self.reading.at(self.now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.heard(self.now);
+        }
         self.starved_at = None;
         if self.in_user_code || !self.is_open() || self.ignores_input {
             self.receive.clear();
@@ -86,6 +89,25 @@ impl<P: WireframeProtocol> Connection<P> {
             self.receive.truncate(self.counted);
         }
         self.counted = self.receive.len();
+    }
+
+    /// Stops and starts input for a driver whose application is at a bound of its own.
+    ///
+    /// While it is held nothing is decoded and [`Wants::read`](crate::Wants::read) is
+    /// false, as at the engine's own bounds. The peer has to wait, so the clocks of its
+    /// input stand still: heartbeat, idle, body, frame and preamble. Writing, all else
+    /// that is timed, pushes, and commands that were decoded before go on. A connection
+    /// that closes drops its input, held or not.
+    ///
+    /// What has come already waits, also behind the end of the peer's output and under
+    /// [`HalfClose::Ends`](crate::HalfClose::Ends): whoever holds input has to let it go
+    /// on, or end the connection.
+    pub fn hold_input(&mut self, held: bool, now: Instant) {
+        self.observe(now);
+        if !self.in_user_code {
+            self.input_held = held;
+            self.update_clocks();
+        }
     }
 
     /// The peer has ended its output.

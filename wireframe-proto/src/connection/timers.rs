@@ -31,7 +31,13 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
             ),
-            (self.idle_deadline(), DeadlineReason::Idle),
+            (
+                self.on_clock(self.preamble_deadline()),
+                DeadlineReason::Preamble,
+            ),
+            (self.ping_deadline(), DeadlineReason::Ping),
+            (self.silence_deadline(), DeadlineReason::Heartbeat),
+            (self.on_clock(self.idle_deadline()), DeadlineReason::Idle),
         ]
         .into_iter()
         .filter_map(|(at, reason)| Some(Deadline { at: at?, reason }))
@@ -50,6 +56,13 @@ impl<P: WireframeProtocol> Connection<P> {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
+                DeadlineReason::Preamble => {
+                    self.close_with_goodbye(CloseReason::PreambleTimedOut);
+                }
+                DeadlineReason::Ping => self.owe_ping(),
+                DeadlineReason::Heartbeat => {
+                    self.close_with_goodbye(CloseReason::HeartbeatTimedOut);
+                }
                 DeadlineReason::Idle => self.close_with_goodbye(CloseReason::Idle),
             }
             self.update_clocks();
@@ -83,6 +96,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.commands.first_awaited().map(|(_, deadline)| deadline)
     }
 
+    /// On the reading clock.
     fn idle_deadline(&self) -> Option<Instant> {
         let limit = self.config.timeouts.idle?;
         let quiet = self.is_open() && self.commands.live() == 0 && self.transmit.is_empty();
@@ -104,7 +118,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Nothing whole was found in what has been received; but perhaps a part of a frame.
     pub(super) fn note_frame_begun(&mut self) {
-        if self.unit.is_some() || !self.receive.is_empty() {
+        if !self.awaits_preamble() && (self.unit.is_some() || !self.receive.is_empty()) {
             self.frame_since.get_or_insert(self.reading.at(self.now));
         }
     }
@@ -116,6 +130,9 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn update_clocks(&mut self) {
         if self.is_open() && self.may_decode() {
             self.reading.run(self.now);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.set_reading(true, self.now);
+            }
             if self.is_starved() {
                 self.note_frame_begun();
             }
@@ -131,7 +148,12 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
-        if self.peer_closed || self.reads() || self.waits_for_peer() {
+        let reads = self.reads();
+        if let Some(pulse) = &mut self.pulse {
+            pulse.set_reading(reads, self.now);
+        }
+        let runs = self.peer_closed || reads || self.waits_for_peer();
+        if runs && !self.input_held {
             self.reading.run(self.now);
         } else {
             self.reading.stop(self.now);

@@ -99,9 +99,10 @@ impl<P: Protocol> WireframeApp<P> {
         self
     }
 
-    /// Runs `handler` beside each connection from its beginning. Reading does not wait
-    /// for it, what it returns is not sent, and it is dropped when the connection ends.
-    /// It is the place where producers start with a push handle.
+    /// Runs `handler` beside each connection from its beginning, which is behind the
+    /// preamble where the protocol has one. Reading does not wait for it, what it returns
+    /// is not sent, and it is dropped when the connection ends. It is the place where
+    /// producers start with a push handle.
     pub fn on_connect<Args: 'static>(mut self, handler: impl Handler<P, Args>) -> Self {
         self.on_connect = Some(handler::erase(handler));
         self
@@ -225,12 +226,16 @@ impl<P: Protocol> WireframeApp<P> {
 /// A time limit of zero would end every connection at once.
 fn check_config(config: &Config) -> Result<(), BuildError> {
     let timeouts = &config.timeouts;
+    let heartbeat = config.heartbeat.as_ref();
     let limits = [
+        ("timeouts.preamble", Some(timeouts.preamble)),
         ("timeouts.idle", timeouts.idle),
         ("timeouts.write_stall", Some(timeouts.write_stall)),
         ("timeouts.body", Some(timeouts.body)),
         ("timeouts.frame_completion", Some(timeouts.frame_completion)),
         ("timeouts.close", Some(timeouts.close)),
+        ("heartbeat.every", heartbeat.and_then(|h| h.every)),
+        ("heartbeat.timeout", heartbeat.map(|h| h.timeout)),
         ("fairness.time_slice", config.fairness.time_slice),
     ];
     match limits

@@ -1,8 +1,8 @@
 //! A protocol as the engine of an async connection runs it.
 
 use wireframe_proto::{
-    AnswerError, AnswerOrder, CloseReason, Context, CorrelationId, Outcome, Priority, PushSink,
-    PushTiming, Reaction, Refusal, Rejected, Role, View, WireframeProtocol,
+    AnswerError, AnswerOrder, CloseReason, Context, CorrelationId, Outcome, Preamble, Priority,
+    PushSink, PushTiming, Reaction, Refusal, Rejected, Role, View, WireframeProtocol,
 };
 
 use crate::{frame::Protocol, push::Mailbox, session::Session, sync::Arc};
@@ -86,6 +86,10 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
         self.hook(ctx, P::on_connection_setup);
     }
 
+    fn preamble(&self, received: &[u8], ctx: &mut Context<'_, Self>) -> Preamble<P::Frame> {
+        self.hook(ctx, |protocol, ctx| protocol.preamble(received, ctx))
+    }
+
     #[inline]
     fn correlate(&self, frame: &mut P::Frame, id: CorrelationId) {
         self.protocol.correlate(frame, id);
@@ -123,6 +127,10 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
 
     fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<P::Frame> {
         self.hook(ctx, P::drain_notice)
+    }
+
+    fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<P::Frame> {
+        self.hook(ctx, P::ping)
     }
 
     fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<P::Frame> {

@@ -74,8 +74,6 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
-    /// A client's stream of replies is full: nothing is received until it has room.
-    input_held: bool,
     /// The peer has ended its output, and with that everything.
     peer_gone: bool,
     /// The engine stopped at its high-water mark.
@@ -165,7 +163,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             waiting_pushes: VecDeque::new(),
             pushes_handled: 0,
             connected: false,
-            input_held: false,
             peer_gone: false,
             more_output: false,
             write_blocked: false,
@@ -201,15 +198,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
-                self.hold_input(false);
+                self.engine.hold_input(false, self.now);
             }
         }
         self.take_pushes();
         self.poll_woken();
         self.take_events(cx);
-        if !std::mem::replace(&mut self.connected, true) && self.is_open() {
-            self.serve_connect(cx);
-        }
+        self.serve_connect(cx);
         self.produce();
         let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
         self.settle();
@@ -226,21 +221,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || (self.takes_input() && self.engine.wants().event)
-    }
-
-    /// Stops taking what the peer sends, or goes on with it.
-    fn hold_input(&mut self, held: bool) {
-        self.input_held = held;
-    }
-
-    /// Whether the engine is to decode; the end of a connection is heard of in any case.
-    fn takes_input(&self) -> bool {
-        !self.input_held || !self.is_open()
+        !self.runnable.is_empty() || self.engine.wants().event
     }
 
     /// Does what a handle has asked for.
     fn take_command(&mut self) {
+        if let Some(heartbeat) = self.control.take_heartbeat() {
+            self.engine.set_heartbeat(heartbeat, self.now);
+        }
         let how = match self.control.take_command() {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,

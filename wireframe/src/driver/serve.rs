@@ -47,11 +47,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         self.start_waiting_pushes(cx);
         for _ in 0..EVENTS_PER_TURN {
-            if (self.engine.is_at_high_water() && !self.write_blocked) || !self.takes_input() {
+            if self.engine.is_at_high_water() && !self.write_blocked {
                 return;
             }
             match self.engine.poll_event(self.now) {
-                Some(event) => self.serve(event, cx),
+                Some(event) => {
+                    self.serve_connect(cx);
+                    self.serve(event, cx);
+                }
                 None => return,
             }
         }
@@ -65,7 +68,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 if let Some(caller) = &mut self.caller
                     && !caller.replied(call, frame, last, &self.app.encoded_len)
                 {
-                    self.hold_input(true);
+                    self.engine.hold_input(true, self.now);
                 }
             }
             Event::ReplyEnd { call } => {
@@ -200,8 +203,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    /// Starts the handler of the connection's beginning.
+    /// Starts the handler of the connection's beginning, once nothing of the protocol's
+    /// goes before it.
+    #[inline]
     pub(super) fn serve_connect(&mut self, cx: &mut Context<'_>) {
+        if !self.connected && self.is_open() && !self.engine.awaits_preamble() {
+            self.connected = true;
+            self.start_connect(cx);
+        }
+    }
+
+    fn start_connect(&mut self, cx: &mut Context<'_>) {
         let Some(handler) = &self.app.on_connect else {
             return;
         };

@@ -2,10 +2,10 @@
 
 use std::{fmt, net::SocketAddr};
 
-use wireframe_proto::{ConnectionId, Peer};
+use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
 use super::signal::Signal;
-use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, lock};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(crate) struct Control {
     id: ConnectionId,
     peer: Option<SocketAddr>,
     command: AtomicU8,
+    /// Set once `heartbeat` holds something for the driver.
+    heartbeat_asked: AtomicBool,
+    /// Boxed because few ask.
+    heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
 }
@@ -38,6 +42,8 @@ impl Control {
             id: peer.id,
             peer: peer.address,
             command: AtomicU8::new(NONE),
+            heartbeat_asked: AtomicBool::new(false),
+            heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
         }
@@ -51,9 +57,10 @@ impl Control {
         &self.signal
     }
 
-    /// Whether a command waits. `SeqCst`, as [`Signal`] asks of a second look.
+    /// Whether a command or a heartbeat waits. `SeqCst`, as [`Signal`] asks of a second
+    /// look.
     pub(crate) fn has_command(&self) -> bool {
-        self.command.load(Ordering::SeqCst) != NONE
+        self.command.load(Ordering::SeqCst) != NONE || self.heartbeat_asked.load(Ordering::SeqCst)
     }
 
     /// The command given since the last call, the stronger one if there were several.
@@ -68,10 +75,30 @@ impl Control {
         }
     }
 
+    /// The heartbeat that was asked for since the last call, the last one if there were
+    /// several.
+    pub(crate) fn take_heartbeat(&self) -> Option<Option<Heartbeat>> {
+        if !self.heartbeat_asked.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.heartbeat_asked.store(false, Ordering::SeqCst);
+        // Should another come in between, it is taken now, and found gone the next time.
+        let asked = lock(&self.heartbeat).take();
+        asked.map(|heartbeat| *heartbeat)
+    }
+
     /// Counts frames that the peer pushed and nobody handled, and says how many they are
     /// now.
     pub(crate) fn count_unhandled(&self, frames: u64) -> u64 {
         self.unhandled_pushes.fetch_add(frames, Ordering::Relaxed) + frames
+    }
+
+    fn ask_heartbeat(&self, heartbeat: Option<Heartbeat>) {
+        let asked = Box::new(heartbeat);
+        let stale = lock(&self.heartbeat).replace(asked);
+        drop(stale);
+        self.heartbeat_asked.store(true, Ordering::SeqCst);
+        self.signal.unpark();
     }
 
     fn give(&self, command: u8) {
@@ -80,7 +107,7 @@ impl Control {
     }
 }
 
-/// Names one connection and ends it, whatever its frames are.
+/// Names one connection, sets its heartbeat and ends it, whatever its frames are.
 ///
 /// It comes from [`PushHandle::connection`](super::PushHandle::connection). All of it is
 /// idempotent and harmless after the connection has ended; a handle keeps neither the
@@ -126,6 +153,23 @@ impl ConnectionHandle {
     /// Counts frames for [`unhandled_pushes`](Self::unhandled_pushes).
     pub(crate) fn count_unhandled(&self, frames: usize) {
         self.control.count_unhandled(frames as u64);
+    }
+
+    /// Sets or ends the connection's [`Heartbeat`], in place of what the app's
+    /// configuration says. To set the one that is there changes nothing; a time of zero is
+    /// over at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wireframe::{ConnectionHandle, Heartbeat};
+    ///
+    /// /// A peer that announces its keep-alive time has half as much again.
+    /// fn keep_alive(connection: &ConnectionHandle, announced: Duration) {
+    ///     connection.set_heartbeat(Some(Heartbeat::expecting(announced * 3 / 2)));
+    /// }
+    /// ```
+    pub fn set_heartbeat(&self, heartbeat: Option<Heartbeat>) {
+        self.control.ask_heartbeat(heartbeat);
     }
 
     /// Drains the connection: what is in flight or accepted is finished, nothing new is

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wireframe::{
-    BuildError, Clock, ConnectionHandle, Driver, Environment, Inbound, Place, PushHandle,
-    RequestInfo, Session, State, Tasks, WireframeApp, WireframeError,
+    BuildError, Clock, ConnectionHandle, Driver, Environment, Heartbeat, Inbound, Place,
+    PushHandle, RequestInfo, Session, State, Tasks, WireframeApp, WireframeError,
     proto::Instant,
     rt::{Sleep, Timer},
     testing::{Simulation, link},
@@ -206,6 +206,7 @@ fn a_zero_that_must_not_be_is_refused() {
     let zero = Duration::ZERO;
     let app = |config| refused(text(&Text::default()).config(config));
     for (config, name) in [
+        (config(|c| c.timeouts.preamble = zero), "timeouts.preamble"),
         (config(|c| c.timeouts.idle = Some(zero)), "timeouts.idle"),
         (
             config(|c| c.timeouts.write_stall = zero),
@@ -217,6 +218,14 @@ fn a_zero_that_must_not_be_is_refused() {
             "timeouts.frame_completion",
         ),
         (config(|c| c.timeouts.close = zero), "timeouts.close"),
+        (
+            config(|c| c.heartbeat = Some(Heartbeat::pinging(zero, secs(1)))),
+            "heartbeat.every",
+        ),
+        (
+            config(|c| c.heartbeat = Some(Heartbeat::expecting(zero))),
+            "heartbeat.timeout",
+        ),
         (
             config(|c| c.fairness.time_slice = Some(zero)),
             "fairness.time_slice",

@@ -1,7 +1,7 @@
 //! Panics of handlers, streams, hooks and codecs: each ends its connection, and no other.
 
 use wireframe::{
-    CloseReason, Driver, Inbound,
+    CloseReason, Driver, Heartbeat, Inbound,
     Priority::High,
     PushHandle, Response, WireframeApp,
     testing::{Simulation, link},
@@ -116,8 +116,10 @@ fn handlers_of_connections_and_pushes_may_panic_too() {
 }
 
 /// Every hook that can be reached by [`provoke`].
-const HOOKS: [&str; 11] = [
+const HOOKS: [&str; 13] = [
     "setup",
+    "preamble",
+    "ping",
     "classify",
     "send",
     "control",
@@ -139,6 +141,12 @@ fn provoke(rig: &mut Rig, hook: &str) {
         "stream_end" => rig.ask("7"),
         "goodbye" => rig.push.connection().close(),
         "disconnect" => rig.push.connection().abort(),
+        "ping" => {
+            let second = crate::rig::secs(1);
+            let heartbeat = Heartbeat::pinging(second, second);
+            rig.push.connection().set_heartbeat(Some(heartbeat));
+            rig.advance(second);
+        }
         "none" => rig.ask("!codec panics"[1..].as_ref()),
         _ => rig.ask("5"),
     }
@@ -160,6 +168,7 @@ fn a_hook_or_codec_that_panics_ends_its_connection_and_no_other() {
     for hook in HOOKS {
         let protocol = Text {
             panics_in: hook,
+            preamble: (hook == "preamble").then_some(""),
             ..Text::default()
         };
         let simulation = Simulation::new();

@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use wireframe::{
     AnswerError, App, CloseReason, Codec, Config, Context, Driver, FragmentMeta, Frame, FrameBuf,
-    LengthDelimited, Malformed, Outcome, PayloadFrame, Priority, ProtocolError, PushHandle,
-    Reaction, Role, Unencodable, View, WireframeApp, WireframeProtocol,
+    Heartbeat, LengthDelimited, Malformed, Outcome, PayloadFrame, Preamble, Priority,
+    ProtocolError, PushHandle, Reaction, Role, Unencodable, View, WireframeApp, WireframeProtocol,
     testing::{Link, Script, Simulation, Spawned, link},
 };
 
@@ -77,6 +77,9 @@ impl Record {
 pub(crate) struct Text {
     pub(crate) record: Record,
     pub(crate) greeting: Option<&'static str>,
+    /// What a peer has to say first. A `!` behind it is answered, a `-` refused.
+    pub(crate) preamble: Option<&'static str>,
+    pub(crate) ping: Option<&'static str>,
     pub(crate) stream_end: bool,
     pub(crate) has_goodbye: bool,
     pub(crate) panics_in: &'static str,
@@ -160,13 +163,35 @@ impl WireframeProtocol for Text {
         }
     }
 
+    fn preamble(&self, received: &[u8], _: &mut Context<'_, Self>) -> Preamble<Line> {
+        let Some(magic) = self.preamble.map(str::as_bytes) else {
+            return Preamble::Absent;
+        };
+        self.note("preamble", &format!(" {}", received.len()));
+        let reaction = match received.split_at_checked(magic.len()) {
+            Some((start, [b'!', ..])) if start == magic => Reaction::Send(line("~welcome")),
+            Some((start, [b'-', ..])) if start == magic => Reaction::Close(Some(line("no"))),
+            Some((start, [b'+', ..])) if start == magic => Reaction::Continue,
+            Some((start, [])) if start == magic => return Preamble::Incomplete,
+            None if magic.starts_with(received) => return Preamble::Incomplete,
+            _ => return Preamble::Malformed(Malformed::new("not the magic")),
+        };
+        let len = magic.len() + 1;
+        Preamble::Done { len, reaction }
+    }
+
     fn before_send(&self, frame: &mut Line, ctx: &mut Context<'_, Self>) {
         self.note("send", &format!(" {}", frame.0));
         ctx.session().0.push(format!("sent {}", frame.0));
     }
 
-    fn on_control(&self, frame: Line, _: &mut Context<'_, Self>) -> Reaction<Line> {
+    fn on_control(&self, frame: Line, ctx: &mut Context<'_, Self>) -> Reaction<Line> {
         self.note("control", "");
+        if let Some(seconds) = frame.0.strip_prefix("~expect ") {
+            let timeout = secs(seconds.parse().unwrap());
+            ctx.set_heartbeat(Some(Heartbeat::expecting(timeout)));
+            return Reaction::Continue;
+        }
         Reaction::Send(frame)
     }
 
@@ -197,6 +222,11 @@ impl WireframeProtocol for Text {
 
     fn on_command_end(&self, outcome: Outcome, _: &mut Context<'_, Self>) {
         self.note("command_end", &format!(" {outcome:?}"));
+    }
+
+    fn ping(&self, _: &mut Context<'_, Self>) -> Option<Line> {
+        self.note("ping", "");
+        self.ping.map(line)
     }
 
     fn goodbye(&self, _: &CloseReason, _: &mut Context<'_, Self>) -> Option<Line> {
@@ -309,7 +339,7 @@ impl Rig {
     }
 }
 
-pub(crate) fn secs(seconds: u64) -> Duration {
+pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

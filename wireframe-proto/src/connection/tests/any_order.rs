@@ -7,12 +7,13 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{
-    programs::{Ending, Op, config, op},
+    preamble::arrow,
+    programs::{Ending, Op, config, heartbeat, op},
     support::{Frame, Hook, Kind, Link, Test},
 };
 use crate::{
     Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, Event,
-    Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
+    Heartbeat, Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
 };
 
 /// What a hook does depends on the frame or error that it is given.
@@ -27,8 +28,9 @@ fn reaction(route: u8) -> Reaction<Frame> {
     }
 }
 
-fn protocol<const C: bool, const B: bool>() -> Test<C, B> {
+fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
     Test {
+        preamble: has_preamble.then_some(arrow),
         on_control: |frame| reaction(frame.route),
         on_error: |error| match error {
             crate::AnswerError::Protocol(code) => reaction(code),
@@ -41,11 +43,16 @@ fn protocol<const C: bool, const B: bool>() -> Test<C, B> {
         on_unknown_route: |frame| reaction(frame.route),
         stream_end: Some(Frame::numbered(1)),
         drain_notice: Some(Frame::numbered(2)),
+        ping: Some(Frame::numbered(6)),
         goodbye: Some(Frame::numbered(3)),
         in_hooks: |hook, ctx: &mut Context<'_, Test<C, B>>| match hook {
             Hook::Control(frame) if frame.route == 8 => {
                 let _ = ctx.push(Priority::High, Frame::numbered(4));
             }
+            Hook::Control(frame) if frame.route == 10 => {
+                ctx.set_heartbeat(Some(Heartbeat::expecting(Duration::from_millis(20))));
+            }
+            Hook::Ping => ctx.set_heartbeat(None),
             Hook::BeforeSend(frame) if frame.route == 9 => ctx.close(),
             Hook::CommandEnd(..) | Hook::Goodbye(_) | Hook::DrainNotice => {
                 let _ = ctx.push(Priority::Low, Frame::numbered(5));
@@ -72,10 +79,11 @@ struct Run<const C: bool, const B: bool> {
 }
 
 impl<const C: bool, const B: bool> Run<C, B> {
-    fn new(config: Config) -> Self {
+    /// Of a protocol with a preamble, with which the peer's output begins, or without.
+    fn new(config: Config, preamble: Option<&[u8]>) -> Self {
         Self {
-            link: Link::new(config, protocol::<C, B>()),
-            wire: VecDeque::new(),
+            link: Link::new(config, protocol::<C, B>(preamble.is_some())),
+            wire: preamble.unwrap_or_default().iter().copied().collect(),
             clock: 0,
             buffers: None,
             commands: vec![],
@@ -121,6 +129,8 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 let bytes: Vec<u8> = self.wire.drain(..n).collect();
                 self.link.receive_bytes(&bytes);
             }
+            Op::Hold(held) => engine.hold_input(held, now),
+            Op::SetHeartbeat(heartbeat) => engine.set_heartbeat(heartbeat, now),
             Op::Eof => engine.handle_eof(now),
             Op::TransportFailed => engine.handle_transport_failed(now, "reset"),
             Op::HalfClosed => engine.handle_half_closed(now),
@@ -256,6 +266,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     /// has to help, but for a body whose rest, if any, stands behind the bound of what is
     /// held back.
     fn settle_at_once(&mut self) {
+        self.apply(Op::Hold(false));
         self.apply(Op::Eof);
         for _ in 0..100 {
             self.turn();
@@ -354,8 +365,13 @@ impl<const C: bool, const B: bool> Run<C, B> {
     }
 }
 
-fn run<const C: bool, const B: bool>(config: Config, program: Vec<Op>, handlers_end: bool) {
-    let mut run = Run::<C, B>::new(config);
+fn run<const C: bool, const B: bool>(
+    config: Config,
+    preamble: Option<&[u8]>,
+    program: Vec<Op>,
+    handlers_end: bool,
+) {
+    let mut run = Run::<C, B>::new(config, preamble);
     for op in program {
         run.apply(op);
         run.check();
@@ -370,6 +386,17 @@ fn run<const C: bool, const B: bool>(config: Config, program: Vec<Op>, handlers_
     run.check_end();
 }
 
+/// None in most cases; else one that is taken, answered, refused, or never comes.
+const PREAMBLES: &[Option<&[u8]>] = &[
+    None,
+    None,
+    None,
+    Some(b">>+"),
+    Some(b">>!"),
+    Some(b">>-"),
+    Some(b""),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -379,15 +406,18 @@ proptest! {
         caller in any::<bool>(),
         ends in proptest::bool::weighted(0.2),
         tiny in 1usize..4,
+        preamble in proptest::sample::select(PREAMBLES),
+        heartbeat in heartbeat(),
         handlers_end in any::<bool>(),
         program in proptest::collection::vec(op(), 0..120),
     ) {
         // rule: LIM-10, LIM-8, PUSH-9, RESP-4, HOOK-2, SHUT-3
-        let config = config(caller, ends, tiny);
+        let mut config = config(caller, ends, tiny);
+        config.heartbeat = heartbeat;
         match order {
-            0 => run::<false, false>(config, program, handlers_end),
-            1 => run::<true, false>(config, program, handlers_end),
-            _ => run::<false, true>(config, program, handlers_end),
+            0 => run::<false, false>(config, preamble, program, handlers_end),
+            1 => run::<true, false>(config, preamble, program, handlers_end),
+            _ => run::<false, true>(config, preamble, program, handlers_end),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Work per call does not grow with the number of live things.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::support::{Correlated, Frame, InOrder, Kind, Link};
 use crate::{
-    Config, ConnectionId, CorrelationId, End, Instant, Limits, Peer, Priority, Reaction,
+    Config, ConnectionId, CorrelationId, End, Heartbeat, Instant, Limits, Peer, Priority, Reaction,
     RequestInfo, config::nonzero, steps::counting,
 };
 
@@ -93,6 +94,13 @@ fn timers_cost_the_same_beside_a_thousand_commands() {
     // rule: LIM-9
     takes_equal_steps("a spurious timeout", |link, _| {
         link.connection.handle_timeout(Instant::from_millis(1));
+    });
+    takes_equal_steps("a ping", |link, _| {
+        let heartbeat = Heartbeat::pinging(Duration::ZERO, Duration::MAX);
+        let now = link.now;
+        link.connection.set_heartbeat(Some(heartbeat), now);
+        link.connection.handle_timeout(now);
+        link.sent();
     });
     takes_equal_steps("a body's timeout", |link, commands| {
         link.connection.next_body(commands[0].id, Instant::ZERO);

@@ -5,6 +5,7 @@ use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::{
+    preamble::arrow,
     support::{Correlated, Frame, Hook, InOrder, Kind, Link},
     upgrade,
 };
@@ -159,6 +160,19 @@ fn correlated(chunks: &[&[u8]]) -> Seen<Frame> {
     )
 }
 
+fn with_preamble(chunks: &[&[u8]]) -> Seen<Frame> {
+    run(
+        InOrder {
+            preamble: Some(arrow),
+            on_control: Reaction::Send,
+            stream_end: Some(Frame::numbered(1_000)),
+            goodbye: Some(Frame::numbered(2_000)),
+            ..InOrder::default()
+        },
+        chunks,
+    )
+}
+
 fn upgrading(chunks: &[&[u8]]) -> Seen<upgrade::Frame> {
     let peer = Peer::client_of(ConnectionId(1));
     let connection = Connection::new(Config::default(), upgrade::Upgrade, peer, Instant::ZERO);
@@ -246,6 +260,30 @@ fn a_change_of_phase_is_the_same_for_every_cut() {
 }
 
 #[test]
+fn a_preamble_is_the_same_for_every_cut() {
+    // rule: FRAME-5, REQ-5
+    let frames: Vec<u8> = sample().iter().flat_map(Frame::wire).collect();
+    let endless = [b'>'; 20];
+    for (preamble, requests) in [
+        (&b">>+"[..], 8),
+        (b">>!", 8),
+        (b">>-", 0),
+        (b">x", 0),
+        (&endless, 0),
+    ] {
+        let wire = [preamble, &frames].concat();
+        let (events, output) = all_cuts(&wire, with_preamble);
+        let begun = events.iter().filter(|e| matches!(e, Event::Request { .. }));
+        assert_eq!(begun.count(), requests, "{preamble:?}");
+        assert!(!output.is_empty());
+    }
+    for len in 0..3 {
+        let (events, _) = all_cuts(&b">>+"[..len], with_preamble);
+        assert_eq!(events.len(), 2, "{events:?}");
+    }
+}
+
+#[test]
 fn the_first_fatal_error_is_terminal() {
     // rule: FRAME-5
     let mut frames = sample();
@@ -297,5 +335,18 @@ proptest! {
         let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
         prop_assert_eq!(in_order(&chunks), in_order(&[&wire]));
         prop_assert_eq!(correlated(&chunks), correlated(&[&wire]));
+    }
+
+    #[test]
+    fn any_bytes_are_the_same_preamble_for_any_cuts(
+        bytes in proptest::collection::vec(proptest::sample::select(b">>>>+!-\0".to_vec()), 0..16),
+        cuts in proptest::collection::vec(0usize..16, 0..4),
+    ) {
+        // rule: FRAME-5, REQ-5
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| *cut.min(&bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+        prop_assert_eq!(with_preamble(&chunks), with_preamble(&[&bytes]));
     }
 }

@@ -3,16 +3,19 @@
 extern crate std;
 
 use alloc::{vec, vec::Vec};
-use core::cell::{Cell, RefCell};
+use core::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
 use crate::{
     Accepted, AnswerError, Body, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, End, Event, Filled, FragmentMeta, FragmentStrategy, FrameBuf, Instant,
-    LengthDelimited, Malformed, Outcome, Peer, Priority, PushBound, Reaction, Refusal, Role,
-    Shutdown, State, Unencodable, View, Wants, WireframeProtocol,
+    CorrelationId, End, Event, Filled, FragmentMeta, FragmentStrategy, FrameBuf, Heartbeat,
+    Instant, LengthDelimited, Malformed, Outcome, Peer, Preamble, Priority, PushBound, Reaction,
+    Refusal, Role, Shutdown, State, Unencodable, View, Wants, WireframeProtocol,
 };
 
 std::thread_local! {
@@ -118,6 +121,19 @@ impl WireframeProtocol for Fragile {
         called("on_connection_setup");
     }
 
+    fn preamble(&self, received: &[u8], _: &mut Context<'_, Self>) -> Preamble<Bytes> {
+        called("preamble");
+        match received.first() {
+            None => Preamble::Incomplete,
+            Some(_) => Preamble::Absent,
+        }
+    }
+
+    fn ping(&self, _: &mut Context<'_, Self>) -> Option<Bytes> {
+        called("ping");
+        Some(Bytes::from_static(b"ping"))
+    }
+
     fn correlate(&self, _: &mut Bytes, _: CorrelationId) {
         called("correlate");
     }
@@ -213,6 +229,9 @@ fn live(connection: &mut Connection<Fragile>) {
         connection.push(Priority::Low, FRAME).unwrap();
         send(connection);
     }
+    connection.set_heartbeat(Some(Heartbeat::pinging(Duration::ZERO, Duration::MAX)), NOW);
+    connection.handle_timeout(NOW);
+    send(connection);
     let call = connection.call(FRAME, Some(CorrelationId(5)));
     call.unwrap();
     let deadline = Instant::from_millis(1);
@@ -224,7 +243,7 @@ fn live(connection: &mut Connection<Fragile>) {
     events(connection);
 }
 
-const POINTS: [&str; 18] = [
+const POINTS: [&str; 20] = [
     "decode",
     "encode",
     "encoded_len",
@@ -233,6 +252,8 @@ const POINTS: [&str; 18] = [
     "unmask",
     "classify",
     "on_connection_setup",
+    "preamble",
+    "ping",
     "correlate",
     "before_send",
     "on_control",
@@ -290,6 +311,8 @@ fn refuses_everything(connection: &mut Connection<Fragile>) {
     connection.commands.remove(id.index);
     assert_eq!(connection.poll_timeout(), None);
     connection.handle_timeout(Instant::MAX);
+    connection.hold_input(true, NOW);
+    connection.set_heartbeat(Some(Heartbeat::expecting(Duration::ZERO)), NOW);
     connection.handle_eof(NOW);
     connection.handle_half_closed(NOW);
     connection.handle_transport_failed(NOW, "reset");

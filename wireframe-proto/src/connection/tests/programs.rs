@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::support::{Frame, Kind};
 use crate::{
-    AnswerError, Config, End, HalfClose, Malformed, Priority, PushBound, PushCapacity,
+    AnswerError, Config, End, HalfClose, Heartbeat, Malformed, Priority, PushBound, PushCapacity,
     config::nonzero,
 };
 
@@ -18,6 +18,9 @@ pub(super) enum Op {
     Write(Frame),
     WriteGarbage(Vec<u8>),
     Deliver(usize),
+    /// Whether the application holds its input.
+    Hold(bool),
+    SetHeartbeat(Option<Heartbeat>),
     Eof,
     TransportFailed,
     HalfClosed,
@@ -112,12 +115,28 @@ fn end() -> impl Strategy<Value = Ending> {
     ]
 }
 
+/// None, one that pings, or one that only listens; soon due.
+pub(super) fn heartbeat() -> impl Strategy<Value = Option<Heartbeat>> {
+    let millis = || (0u64..25).prop_map(Duration::from_millis);
+    let pings = (millis(), millis()).prop_map(|(every, timeout)| {
+        let heartbeat = Heartbeat::pinging(every, timeout);
+        Some(heartbeat)
+    });
+    prop_oneof![
+        4 => Just(None),
+        3 => pings,
+        1 => millis().prop_map(|timeout| Some(Heartbeat::expecting(timeout))),
+    ]
+}
+
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let which = 0usize..8;
     prop_oneof![
         48 => frame().prop_map(Op::Write),
         1 => proptest::collection::vec(any::<u8>(), 0..9).prop_map(Op::WriteGarbage),
         40 => (1usize..60).prop_map(Op::Deliver),
+        4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
+        2 => heartbeat().prop_map(Op::SetHeartbeat),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),
         1 => Just(Op::HalfClosed),
@@ -160,6 +179,8 @@ pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
     limits.max_control = nonzero(2);
     limits.high_water = nonzero(30);
     limits.read_buffer = nonzero(16 * tiny);
+    limits.max_preamble = nonzero(5);
+    config.timeouts.preamble = Duration::from_millis(40);
     config.timeouts.idle = Some(Duration::from_millis(50));
     config.timeouts.write_stall = Duration::from_millis(30);
     config.timeouts.body = Duration::from_millis(20);

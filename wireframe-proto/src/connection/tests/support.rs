@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
     CorrelationId, DeadlineReason, Event, Filled, FragmentMeta, FrameBuf, Instant, LengthDelimited,
-    Malformed, Outcome, Peer, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
+    Malformed, Outcome, Peer, Preamble, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
     WireframeProtocol,
 };
 
@@ -149,6 +149,7 @@ pub(super) fn numbers(frames: &[Frame]) -> Vec<u32> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
     Setup,
+    Preamble(Vec<u8>),
     BeforeSend(Frame),
     Control(Frame),
     /// The error as text.
@@ -157,18 +158,25 @@ pub(super) enum Hook {
     StreamEnd,
     CommandEnd(Outcome, Option<u64>),
     DrainNotice,
+    Ping,
     Goodbye(CloseReason),
     Disconnect(CloseReason),
 }
 
+/// What a protocol makes of the first bytes.
+pub(super) type TakePreamble = fn(&[u8]) -> Preamble<Frame>;
+
 /// The protocol under test; what its hooks do can be set.
 #[derive(Clone, Debug)]
 pub(super) struct Test<const CORRELATED: bool, const BETWEEN: bool = false> {
+    /// Logged only if it is set.
+    pub(super) preamble: Option<TakePreamble>,
     pub(super) on_control: fn(Frame) -> Reaction<Frame>,
     pub(super) on_error: fn(AnswerError<u8>) -> Reaction<Frame>,
     pub(super) on_unknown_route: fn(Frame) -> Reaction<Frame>,
     pub(super) stream_end: Option<Frame>,
     pub(super) drain_notice: Option<Frame>,
+    pub(super) ping: Option<Frame>,
     pub(super) goodbye: Option<Frame>,
     /// Runs in every hook that has a context, after it was logged.
     pub(super) in_hooks: fn(&Hook, &mut Context<'_, Self>),
@@ -184,11 +192,13 @@ pub(super) type Between = Test<false, true>;
 impl<const CORRELATED: bool, const BETWEEN: bool> Default for Test<CORRELATED, BETWEEN> {
     fn default() -> Self {
         Self {
+            preamble: None,
             on_control: |_| Reaction::Continue,
             on_error: |_| Reaction::Continue,
             on_unknown_route: |_| Reaction::Continue,
             stream_end: None,
             drain_notice: None,
+            ping: None,
             goodbye: None,
             in_hooks: |_, _| {},
         }
@@ -288,6 +298,14 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
         self.log(&Hook::Setup, ctx);
     }
 
+    fn preamble(&self, received: &[u8], ctx: &mut Context<'_, Self>) -> Preamble<Frame> {
+        let Some(preamble) = self.preamble else {
+            return Preamble::Absent;
+        };
+        self.log(&Hook::Preamble(received.to_vec()), ctx);
+        preamble(received)
+    }
+
     fn before_send(&self, frame: &mut Frame, ctx: &mut Context<'_, Self>) {
         self.log(&Hook::BeforeSend(frame.clone()), ctx);
     }
@@ -320,6 +338,11 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
     fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
         self.log(&Hook::DrainNotice, ctx);
         self.drain_notice.clone()
+    }
+
+    fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
+        self.log(&Hook::Ping, ctx);
+        self.ping.clone()
     }
 
     fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<Frame> {

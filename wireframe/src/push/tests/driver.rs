@@ -3,16 +3,17 @@
 use std::{
     sync::{Arc, Weak},
     task::{Wake, Waker},
+    time::Duration,
 };
 
 use wireframe_proto::{
-    ConnectionId, Peer,
+    ConnectionId, Heartbeat, Peer,
     Priority::{High, Low},
     Released,
 };
 
 use super::{Rig, counting_waker, frame, now};
-use crate::push::{Control, Mailbox, PushHandle, PushLimits};
+use crate::push::{Command, Control, Mailbox, PushHandle, PushLimits};
 
 const ROOMY: usize = 1 << 20;
 
@@ -202,6 +203,13 @@ fn what_comes_between_the_first_look_and_sleep_is_seen() {
     let connection = rig.handle.connection();
     let close = move || connection.close();
     assert!(!park_amid(&rig, Box::new(close)), "slept beside a command");
+    assert_eq!(rig.mailbox.control().take_command(), Some(Command::Close));
+    let connection = rig.handle.connection();
+    let heartbeat = Some(Heartbeat::expecting(Duration::from_secs(1)));
+    let set = move || connection.set_heartbeat(heartbeat);
+    assert!(!park_amid(&rig, Box::new(set)), "slept beside a heartbeat");
+    assert_eq!(rig.mailbox.control().take_heartbeat(), Some(heartbeat));
+    assert_eq!(rig.mailbox.control().take_heartbeat(), None);
 }
 
 /// Calls back into the mailbox whenever user code may run.
