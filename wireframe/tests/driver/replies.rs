@@ -11,12 +11,12 @@ use std::{
 
 use futures_core::Stream;
 use wireframe::{
-    CallError, Client, Clock, CloseReason, Driver, Envelope, EnvelopeProtocol, PushCapacity,
-    PushLimits, Replies, Response, WireframeApp,
+    CallError, Client, Clock, CloseReason, Driver, Envelope, EnvelopeProtocol, Heartbeat,
+    PushCapacity, PushLimits, Replies, Response, WireframeApp,
     testing::{Fault, Link, Simulation, Spawned, link},
 };
 
-use crate::rig::{Line, Record, Text, line, lines, nonzero, secs, text, wire};
+use crate::rig::{Line, Record, Text, config, line, lines, nonzero, secs, text, wire};
 
 /// A client whose server is worked by hand.
 struct World {
@@ -321,6 +321,28 @@ fn output_and_closing_go_on_while_a_full_stream_stops_the_input() {
     assert_eq!(next(&mut replies), frame("<+1"));
     assert_eq!(next(&mut replies), Poll::Ready(Some(Err(aborted()))));
     assert_eq!(next(&mut replies), Poll::Ready(None));
+}
+
+#[test]
+fn a_peer_that_a_full_stream_keeps_waiting_is_not_closed_for_its_silence() {
+    // rule: CLI-5, RESP-7
+    let app = text(&Text::default()).config(config(|c| {
+        c.heartbeat = Some(Heartbeat::expecting(secs(10)));
+        c.timeouts.idle = Some(secs(20));
+    }));
+    let mut world = World::of(app);
+    let mut replies = world.asked(2);
+    world.send(["<+0", "<+1", "<+2"]);
+    world.simulation.advance(secs(60));
+    assert!(!world.driver.is_done());
+    for n in 0..3 {
+        assert_eq!(next(&mut replies), frame(&format!("<+{n}")));
+        world.simulation.run();
+    }
+    // From now on its silence is its own.
+    world.simulation.advance(secs(10));
+    let silent = CallError::Closed(CloseReason::HeartbeatTimedOut);
+    assert_eq!(next(&mut replies), Poll::Ready(Some(Err(silent))));
 }
 
 #[test]
