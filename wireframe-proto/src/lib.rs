@@ -162,7 +162,7 @@ pub use ids::{CallId, ConnectionId, CorrelationId, Peer, Priority, RequestId, Si
 pub use protocol::{
     AnswerOrder, Context, Outcome, PushTiming, Reaction, RequestInfo, Role, View, WireframeProtocol,
 };
-pub use schedule::{Accepted, Released};
+pub use schedule::{Accepted, RateLimit, Released, TokenBucket};
 pub use stats::{PushStats, Stats};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};

@@ -4,5 +4,7 @@ pub(crate) mod commands;
 mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
+mod token_bucket;
 
 pub use pushes::{Accepted, Released};
+pub use token_bucket::{RateLimit, TokenBucket};
