@@ -148,7 +148,9 @@ mod time;
 mod transmit;
 
 pub use codec::{Codec, EncodeBuffer, FrameBuf};
-pub use config::{Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts};
+pub use config::{
+    Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts, UnsentPushes,
+};
 pub use connection::{Connection, Filled, Shutdown, State, Wants};
 pub use context::{ConnectionContext, PushSink};
 pub use envelope::{Envelope, EnvelopeCodec, EnvelopeProtocol};

@@ -5,6 +5,7 @@ mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
 mod token_bucket;
+mod unsent;
 
 pub use pushes::{Accepted, Released};
 pub use token_bucket::{RateLimit, TokenBucket};

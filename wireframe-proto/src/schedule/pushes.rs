@@ -1,9 +1,12 @@
 //! The two push queues and the account of their slots.
 
-use alloc::{boxed::Box, collections::VecDeque};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
+
+use super::unsent::Unsent;
 use crate::{
-    config::{PushBound, PushCapacity},
+    config::{PushBound, PushCapacity, UnsentPushes},
     ids::{CallId, Priority},
     stats::PushStats,
 };
@@ -16,8 +19,28 @@ pub struct Accepted<F> {
     /// Bytes that it takes of its queue's bound, as
     /// [`Codec::encoded_len`](crate::Codec::encoded_len) says.
     pub charge: usize,
-    /// The call that it begins.
-    pub(crate) call: Option<CallId>,
+    pub(crate) kind: Kind,
+}
+
+/// What there is to an accepted push besides its frame. No push is two of these: it is
+/// one field, because every push is moved with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Plain,
+    /// It begins this call.
+    Call(CallId),
+    /// It is encoded already.
+    Shared(Arc<Bytes>),
+}
+
+impl Kind {
+    pub(crate) const fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Call(call) => Some(*call),
+            Self::Plain | Self::Shared(_) => None,
+        }
+    }
 }
 
 impl<F> Accepted<F> {
@@ -26,14 +49,25 @@ impl<F> Accepted<F> {
         Self {
             frame,
             charge,
-            call: None,
+            kind: Kind::Plain,
+        }
+    }
+
+    /// An accepted push of a frame that is encoded already, by
+    /// [`WireframeProtocol::encode_shared`](crate::WireframeProtocol::encode_shared): it
+    /// is charged with the length of these bytes, and they are sent as they are.
+    pub fn shared(frame: F, encoded: Arc<Bytes>) -> Self {
+        Self {
+            frame,
+            charge: encoded.len(),
+            kind: Kind::Shared(encoded),
         }
     }
 
     /// Lets the push begin a call, see
     /// [`Connection::register_call`](crate::Connection::register_call).
-    pub const fn begin_call(&mut self, call: CallId) {
-        self.call = Some(call);
+    pub fn begin_call(&mut self, call: CallId) {
+        self.kind = Kind::Call(call);
     }
 }
 
@@ -150,6 +184,15 @@ impl Ledger {
         account.stats.unencodable += 1;
     }
 
+    /// Frames that are encoded, and whose last byte the transport has not taken.
+    fn encoded_frames(&self, priority: Priority) -> usize {
+        match (&self.accounts, priority) {
+            (None, _) => 0,
+            (Some(accounts), Priority::High) => accounts.high.encoded.len(),
+            (Some(accounts), Priority::Low) => accounts.low.encoded.len(),
+        }
+    }
+
     fn ended(&mut self, priority: Priority, charge: usize) {
         let account = self.account(priority);
         account.release(charge);
@@ -176,16 +219,12 @@ impl Ledger {
         }
     }
 
-    /// The output that was encoded will not be sent.
-    pub(crate) fn abandon_encoded(&mut self) {
-        if self.accounts.is_none() {
-            return;
-        }
-        for priority in Priority::ALL {
-            while let Some((_, charge)) = self.account(priority).encoded.pop_front() {
-                crate::steps::step();
-                self.ended(priority, charge);
-            }
+    /// The output that was encoded will not be sent: takes the charges of its frames, in
+    /// order.
+    fn take_encoded(&mut self, priority: Priority) -> VecDeque<(u64, usize)> {
+        match &mut self.accounts {
+            Some(accounts) => core::mem::take(&mut accounts.of(priority).encoded),
+            None => VecDeque::new(),
         }
     }
 }
@@ -196,12 +235,14 @@ pub(crate) struct Pushes<F> {
     high: VecDeque<Accepted<F>>,
     low: VecDeque<Accepted<F>>,
     pub(crate) ledger: Ledger,
+    /// Frames that were encoded, if they are kept.
+    unsent: Option<Unsent<F>>,
     /// Whether new pushes are taken.
     pub(crate) open: bool,
 }
 
 impl<F> Pushes<F> {
-    pub(crate) fn new(bound: PushBound) -> Self {
+    pub(crate) fn new(bound: PushBound, unsent: UnsentPushes) -> Self {
         let capacity = match bound {
             PushBound::Engine(capacity) => Some(capacity),
             PushBound::Caller => None,
@@ -213,6 +254,7 @@ impl<F> Pushes<F> {
                 capacity,
                 accounts: None,
             },
+            unsent: (unsent == UnsentPushes::Returned).then(Unsent::default),
             open: true,
         }
     }
@@ -262,6 +304,38 @@ impl<F> Pushes<F> {
         self.queue(priority).pop_front()
     }
 
+    /// A frame was encoded: it is kept until it has been sent, if that was asked for.
+    #[inline]
+    pub(crate) fn keep(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.keep(priority, frame, call);
+            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+        }
+    }
+
+    /// The output that was encoded will not be sent. Where its frames were kept they are
+    /// queued again, ahead of the others and in order, to be taken out as undelivered.
+    pub(crate) fn abandon_encoded(&mut self) {
+        for priority in Priority::ALL {
+            let mut charges = self.ledger.take_encoded(priority);
+            let kept = match &mut self.unsent {
+                Some(unsent) => unsent.take(priority, charges.len()),
+                None => VecDeque::new(),
+            };
+            // Without a frame is also one over which the protocol panicked: the last.
+            for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
+                crate::steps::step();
+                self.ledger.ended(priority, charge);
+            }
+            for ((frame, call), (_, charge)) in kept.into_iter().zip(charges).rev() {
+                crate::steps::step();
+                let mut accepted = Accepted::new(frame, charge);
+                accepted.kind = call.map_or(Kind::Plain, Kind::Call);
+                self.queue(priority).push_front(accepted);
+            }
+        }
+    }
+
     /// Takes a queued frame out because the connection ends.
     pub(crate) fn pop_undelivered(&mut self) -> Option<(Priority, Accepted<F>)> {
         let (priority, accepted) = match self.high.pop_front() {
@@ -285,6 +359,9 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+        }
         match &mut self.ledger.accounts {
             Some(accounts) => core::mem::take(&mut accounts.of(priority).released),
             None => Released::default(),
@@ -297,6 +374,9 @@ impl<F> Pushes<F> {
             if queue.is_empty() {
                 *queue = VecDeque::new();
             }
+        }
+        if let Some(unsent) = &mut self.unsent {
+            unsent.shrink();
         }
         let Some(accounts) = &mut self.ledger.accounts else {
             return;

@@ -26,6 +26,8 @@ mod panics;
 mod programs;
 mod push_account;
 mod reactions;
+mod shared_pushes;
 mod support;
 mod unencodable;
+mod unsent_pushes;
 mod upgrade;
