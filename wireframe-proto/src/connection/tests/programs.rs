@@ -6,7 +6,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::support::{Frame, Kind};
-use crate::{Config, End, HalfClose, Priority, PushBound, PushCapacity, config::nonzero};
+use crate::{
+    Config, End, HalfClose, Priority, PushBound, PushCapacity, UnsentPushes, config::nonzero,
+};
 
 /// One call, or one thing that the outer world does.
 #[derive(Clone, Debug)]
@@ -134,6 +136,7 @@ pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
     config.timeouts.close = Duration::from_millis(10);
     if ends {
         config.half_close = HalfClose::Ends;
+        config.unsent_pushes = UnsentPushes::Returned;
     }
     config.push_bound = match caller {
         true => PushBound::Caller,
