@@ -23,8 +23,9 @@ pub use driver::{Driver, Environment};
 pub use error::{BuildError, Place, ProtocolError, WireframeError};
 pub use frame::{Frame, PayloadFrame, Protocol};
 pub use push::{
-    ConnectionHandle, Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats,
-    Pushed, Reserve, TryPushError,
+    ConnectionHandle, DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters,
+    Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats, Pushed, Reserve,
+    TryPushError, dead_letter_queue,
 };
 pub use response::{FrameStream, IntoResponse, Response};
 pub use session::Session;
@@ -35,6 +36,6 @@ pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
     CorrelationId, Envelope, EnvelopeProtocol, FairnessConfig, FragmentMeta, FragmentStrategy,
     FrameBuf, HalfClose, LengthDelimited, Limits, Malformed, Outcome, Peer, PrefixWidth, Priority,
-    PushCapacity, PushTiming, Reaction, RequestInfo, Role, Side, Timeouts, Unencodable, View,
-    WireframeProtocol,
+    PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo, Role, Side, Timeouts, Unencodable,
+    View, WireframeProtocol,
 };

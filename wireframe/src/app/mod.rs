@@ -7,7 +7,7 @@ mod state;
 use std::fmt;
 
 use hashbrown::HashMap;
-use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
+use wireframe_proto::{Config, EnvelopeProtocol, PushBound, RateLimit, UnsentPushes};
 
 pub(crate) use extract::Surroundings;
 pub use extract::{Extract, Inbound, Needs, Parts, State};
@@ -18,7 +18,7 @@ pub(crate) use state::StateMap;
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
-    push::{EncodedLen, PushLimits},
+    push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
     sync::Arc,
 };
 
@@ -47,6 +47,8 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     states: StateMap,
     config: Config,
     pushes: PushLimits,
+    rate_limit: Option<RateLimit>,
+    dead_letters: Option<DeadLetterSender<P::Frame>>,
 }
 
 impl WireframeApp {
@@ -74,6 +76,8 @@ impl<P: Protocol> WireframeApp<P> {
             states: StateMap::default(),
             config: Config::default(),
             pushes: PushLimits::default(),
+            rate_limit: None,
+            dead_letters: None,
         }
     }
 
@@ -113,8 +117,9 @@ impl<P: Protocol> WireframeApp<P> {
     }
 
     /// Sets the limits, quotas and time limits of each connection. Its
-    /// [`push_bound`](Config::push_bound) is not looked at: set
-    /// [`push_limits`](Self::push_limits).
+    /// [`push_bound`](Config::push_bound) and [`unsent_pushes`](Config::unsent_pushes)
+    /// are not looked at: set [`push_limits`](Self::push_limits) and
+    /// [`dead_letters`](Self::dead_letters).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -123,6 +128,28 @@ impl<P: Protocol> WireframeApp<P> {
     /// Sets how many pushes may be outstanding on each connection.
     pub fn push_limits(mut self, limits: PushLimits) -> Self {
         self.pushes = limits;
+        self
+    }
+
+    /// Limits how often frames may be pushed on each connection, both priorities together.
+    /// Off by default.
+    ///
+    /// Each push, each call of a client and each frame of a broadcast takes a token; what
+    /// a hook pushes does not. Pushes that wait get theirs in order, those of high
+    /// priority first, see [`PushHandle::push`](crate::PushHandle::push).
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// Gives frames that were accepted and cannot be sent to a
+    /// [dead letter queue](crate::dead_letter_queue): what a
+    /// [`PushPolicy`](crate::PushPolicy) drops, what cannot be encoded, and what was not
+    /// sent when its connection ended. Without one they are dropped and counted.
+    ///
+    /// The frame of a client's call is among them, beside the error that its caller gets.
+    pub fn dead_letters(mut self, queue: DeadLetterSender<P::Frame>) -> Self {
+        self.dead_letters = Some(queue);
         self
     }
 
@@ -154,10 +181,16 @@ impl<P: Protocol> WireframeApp<P> {
         check_config(&self.config)?;
         let mut config = self.config;
         config.push_bound = PushBound::Caller;
-        let codec = self.protocol.codec();
+        config.unsent_pushes = match self.dead_letters {
+            Some(_) => UnsentPushes::Returned,
+            None => UnsentPushes::Counted,
+        };
+        let protocol = Arc::new(self.protocol);
+        let max_frame_len = config.limits.max_frame_len.get();
+        let encoding = ProtocolEncoding::new(Arc::clone(&protocol), max_frame_len);
         Ok(App {
             shared: Arc::new(Shared {
-                protocol: Arc::new(self.protocol),
+                protocol,
                 routes,
                 fallback: self.fallback,
                 on_connect: self.on_connect,
@@ -165,9 +198,9 @@ impl<P: Protocol> WireframeApp<P> {
                 states: Arc::new(self.states),
                 config: Arc::new(config),
                 pushes: self.pushes,
-                encoded_len: Arc::new(move |frame| {
-                    wireframe_proto::Codec::encoded_len(&codec, frame)
-                }),
+                rate_limit: self.rate_limit,
+                dead_letters: self.dead_letters,
+                encoding: Arc::new(encoding),
             }),
         })
     }
@@ -233,7 +266,9 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) states: Arc<StateMap>,
     pub(crate) config: Arc<Config>,
     pub(crate) pushes: PushLimits,
-    pub(crate) encoded_len: EncodedLen<P::Frame>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
+    pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 
 impl<P: Protocol> Shared<P> {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, task::Context};
 
-use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, UndeliveredReason};
+use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo};
 
 use super::{
     Driver, EVENTS_PER_TURN, pool,
@@ -66,16 +66,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     caller.replied(call, frame, last);
                 }
             }
-            Event::Undelivered(undelivered) => {
-                let connection = self.control.id();
-                if let UndeliveredReason::Unencodable(error) = &undelivered.why {
-                    tracing::warn!(%connection, %error, "a push was dropped");
-                }
-                if let (Some(caller), Some(call)) = (&mut self.caller, undelivered.call) {
-                    caller.undelivered(call, &undelivered.why);
-                }
-                task::discard(undelivered);
-            }
+            Event::Undelivered(undelivered) => self.undelivered(undelivered),
             Event::Closing(reason) => {
                 tracing::debug!(connection = %self.control.id(), %reason, "closing");
                 self.drop_tasks();

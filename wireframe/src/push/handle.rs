@@ -46,6 +46,11 @@ impl<F> PushHandle<F> {
     /// the room, and it waits on at the head of the line. So producers that never wait can
     /// keep those who do waiting, for as long as they take all room first.
     ///
+    /// Where the rate is limited a push waits for a token as well, and takes both in one
+    /// step. Tokens come to high pushes that wait before low ones, but after
+    /// [`max_high_before_low`](wireframe_proto::FairnessConfig::max_high_before_low)
+    /// consecutive ones for high pushes, a low one that waits gets one.
+    ///
     /// # Errors
     ///
     /// [`PushError::Closed`](super::PushError::Closed) with the frame once the connection
@@ -102,42 +107,35 @@ impl<F> PushHandle<F> {
     ///
     /// # Errors
     ///
-    /// [`TryPushError::Full`] or [`TryPushError::Closed`], each with the frame.
+    /// [`TryPushError::Full`], [`TryPushError::RateLimited`] or [`TryPushError::Closed`],
+    /// each with the frame.
     pub fn try_push(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
-        self.mailbox.try_enter(priority, frame)?;
+        let accepted = self.mailbox.measure(frame);
+        let now = self.mailbox.token_time();
+        self.mailbox.try_enter(priority, accepted, now)?;
         self.mailbox.control().signal().unpark();
         Ok(())
     }
 
-    /// Pushes a frame if there is room, else does as the policy says; never waits.
+    /// Pushes a frame if there is room, else does as the policy says; never waits. A
+    /// missing token counts as missing room.
     ///
     /// # Errors
     ///
-    /// [`TryPushError::Closed`] with the frame, and [`TryPushError::Full`] with it under
-    /// [`PushPolicy::ReturnErrorIfFull`].
+    /// [`TryPushError::Closed`] with the frame; under [`PushPolicy::ReturnErrorIfFull`]
+    /// also [`TryPushError::Full`] and [`TryPushError::RateLimited`].
     pub fn push_with_policy(
         &self,
         priority: Priority,
         frame: F,
         policy: PushPolicy,
     ) -> Result<Pushed, TryPushError<F>> {
-        let frame = match self.try_push(priority, frame) {
-            Ok(()) => return Ok(Pushed::Queued),
-            Err(TryPushError::Full(frame)) => frame,
-            Err(closed @ TryPushError::Closed(_)) => return Err(closed),
-        };
-        if policy == PushPolicy::ReturnErrorIfFull {
-            return Err(TryPushError::Full(frame));
-        }
-        let dropped = self.mailbox.count_policy_loss();
-        if policy == PushPolicy::WarnAndDropIfFull && dropped.is_power_of_two() {
-            let connection = self.mailbox.control().id();
-            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
-        }
-        Ok(Pushed::Dropped)
+        let accepted = self.mailbox.measure(frame);
+        self.mailbox.push_with_policy(priority, accepted, policy)
     }
 
-    /// Waits for a slot and takes it ahead of its frame.
+    /// Waits for a slot, and a token where the rate of pushes is limited, and takes both
+    /// ahead of their frame.
     ///
     /// # Errors
     ///
@@ -146,7 +144,7 @@ impl<F> PushHandle<F> {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future has taken nothing; a dropped permit gives its slot back.
+    /// A dropped future has taken nothing; a dropped permit gives back what it holds.
     pub fn reserve(&self, priority: Priority) -> Reserve<'_, F> {
         Reserve::new(&self.mailbox, priority)
     }

@@ -7,13 +7,16 @@
 
 mod capacity;
 mod control;
+mod dead_letter;
 mod driver_side;
+mod encoding;
 mod error;
 mod handle;
 mod lane;
 mod mailbox;
 mod permit;
 mod policy;
+mod rate;
 mod signal;
 mod stats;
 mod wait;
@@ -25,10 +28,14 @@ mod tests;
 pub use capacity::PushLimits;
 pub use control::ConnectionHandle;
 pub(crate) use control::{Command, Control};
-pub(crate) use driver_side::{Batch, Settled};
+pub use dead_letter::{
+    DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters, dead_letter_queue,
+};
+pub(crate) use driver_side::{Batch, Buried, Settled};
+pub(crate) use encoding::{Encoding, ProtocolEncoding};
 pub use error::{PushError, TryPushError};
 pub use handle::PushHandle;
-pub(crate) use mailbox::{EncodedLen, Mailbox, QueuedCall};
+pub(crate) use mailbox::{Mailbox, QueuedCall};
 pub use permit::Permit;
 pub use policy::{PushPolicy, Pushed};
 pub use stats::PushStats;

@@ -288,7 +288,8 @@ impl Rig {
     #[track_caller]
     pub(crate) fn check_account(&self) {
         let s = self.push.stats();
-        let sum = s.sent + s.lost_policy + s.lost_unencodable + s.lost_closed + s.queued;
+        let lost = s.lost_policy + s.lost_unencodable + s.lost_closed;
+        let sum = s.sent + s.dead_lettered + lost + s.queued;
         assert_eq!(s.accepted, sum, "{s:?}");
     }
 }

@@ -146,6 +146,7 @@ impl<'a> Model<'a> {
                 assert_eq!(frame, sized(id, size));
                 assert!(!self.open);
             }
+            Err(limited @ TryPushError::RateLimited { .. }) => panic!("{limited:?}"),
         }
     }
 
@@ -199,10 +200,11 @@ impl<'a> Model<'a> {
         rig.mailbox.settle(&settled(priority, released));
     }
 
-    /// The mailbox counts its own; the engine's are the driver's to report.
+    /// What is left, here and in the engine, is the driver's to report.
     fn end(&mut self, rig: &mut Rig) {
         self.open = false;
         let leftovers = rig.mailbox.end();
+        rig.mailbox.settle(&leftovers.as_ended());
         for (priority, mailbox) in [(High, leftovers.high), (Low, leftovers.low)] {
             let engine = std::mem::take(rig.queue(priority));
             let released = Released {
@@ -246,6 +248,7 @@ impl<'a> Model<'a> {
                         self.stats.accepted += 1;
                         self.stats.lost_policy += 1;
                     }
+                    Ok(Pushed::DeadLettered) => panic!("there is no dead letter queue"),
                     Ok(Pushed::Queued) => self.tried(priority, id, size, Ok(())),
                     Err(error) => self.tried(priority, id, size, Err(error)),
                 }

@@ -94,15 +94,14 @@ impl Rig {
 }
 
 fn settled(priority: Priority, released: Released) -> Settled {
-    let nothing = Released::default();
     match priority {
         Priority::High => Settled {
             high: released,
-            low: nothing,
+            ..Settled::default()
         },
         Priority::Low => Settled {
-            high: nothing,
             low: released,
+            ..Settled::default()
         },
     }
 }

@@ -101,8 +101,9 @@ fn drive(rig: &mut Rig) -> (Vec<u32>, Vec<u32>) {
         mailbox.settle(&Settled {
             high: sent(&mut rig.batch.high, &mut high),
             low: sent(&mut rig.batch.low, &mut low),
+            ..Settled::default()
         });
-        if mailbox.park(&waker) {
+        if mailbox.park(&waker, None) {
             if ending {
                 drop(mailbox.end());
                 return (high, low);
@@ -166,12 +167,8 @@ fn an_end_amid_a_flood_loses_count_of_nothing() {
         while sent < 100 * round {
             sent += rig.send(High, 3).len() as u64 + rig.send(Low, 5).len() as u64;
         }
-        let engine = Settled {
-            high: lost(&rig.batch.high),
-            low: lost(&rig.batch.low),
-        };
-        rig.mailbox.settle(&engine);
-        drop(rig.mailbox.end());
+        rig.mailbox.settle(&rig.batch.as_ended());
+        rig.mailbox.settle(&rig.mailbox.end().as_ended());
         let taken: u64 = producers
             .into_iter()
             .map(|producer| producer.join().unwrap())
@@ -179,13 +176,5 @@ fn an_end_amid_a_flood_loses_count_of_nothing() {
         let stats = handle.stats();
         assert_eq!((stats.accepted, stats.sent, stats.queued), (taken, sent, 0));
         assert_eq!(stats.sent + stats.lost_closed, stats.accepted);
-    }
-}
-
-fn lost(queue: &VecDeque<Accepted<Frame>>) -> Released {
-    Released {
-        ended: queue.len() as u64,
-        bytes: queue.iter().map(|accepted| accepted.charge).sum(),
-        ..Released::default()
     }
 }
