@@ -1,12 +1,14 @@
 //! Servers and clients of framed binary protocols, on any async runtime.
 
 mod app;
+mod broadcast;
 mod client;
 mod clock;
 mod driver;
 mod error;
 mod frame;
 mod push;
+mod registry;
 mod response;
 pub mod rt;
 pub mod server;
@@ -17,6 +19,7 @@ pub mod testing;
 mod transport;
 
 pub use app::{App, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
+pub use broadcast::Fanout;
 pub use client::{CallError, Client, Lagged, Pushes};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};
@@ -25,8 +28,9 @@ pub use frame::{Frame, PayloadFrame, Protocol};
 pub use push::{
     ConnectionHandle, DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters,
     Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats, Pushed, Reserve,
-    TryPushError, dead_letter_queue,
+    TryPushError, WeakPushHandle, dead_letter_queue,
 };
+pub use registry::SessionRegistry;
 pub use response::{FrameStream, IntoResponse, Response};
 pub use session::Session;
 pub use tasks::Tasks;

@@ -3,7 +3,7 @@
 //! They are named here and nowhere else, so that a model checker can take their place.
 
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Mutex, MutexGuard, Weak,
     atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
 

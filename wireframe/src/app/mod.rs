@@ -19,6 +19,7 @@ use crate::{
     error::{BuildError, Place},
     frame::Protocol,
     push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
+    registry::SessionRegistry,
     sync::Arc,
 };
 
@@ -49,6 +50,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     pushes: PushLimits,
     rate_limit: Option<RateLimit>,
     dead_letters: Option<DeadLetterSender<P::Frame>>,
+    registry: Option<SessionRegistry<P::Frame>>,
 }
 
 impl WireframeApp {
@@ -78,6 +80,7 @@ impl<P: Protocol> WireframeApp<P> {
             pushes: PushLimits::default(),
             rate_limit: None,
             dead_letters: None,
+            registry: None,
         }
     }
 
@@ -153,6 +156,12 @@ impl<P: Protocol> WireframeApp<P> {
         self
     }
 
+    /// Enters every connection, from before its `on_connect` handler runs to its end.
+    pub fn registry(mut self, registry: &SessionRegistry<P::Frame>) -> Self {
+        self.registry = Some(registry.clone());
+        self
+    }
+
     /// Checks the app and makes it ready to serve. A server does this itself.
     ///
     /// # Errors
@@ -200,6 +209,7 @@ impl<P: Protocol> WireframeApp<P> {
                 pushes: self.pushes,
                 rate_limit: self.rate_limit,
                 dead_letters: self.dead_letters,
+                registry: self.registry,
                 encoding: Arc::new(encoding),
             }),
         })
@@ -268,6 +278,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) pushes: PushLimits,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
+    pub(crate) registry: Option<SessionRegistry<P::Frame>>,
     pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 

@@ -202,6 +202,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.poll_woken();
         self.take_events(cx);
         if !std::mem::replace(&mut self.connected, true) && self.is_open() {
+            self.register();
             self.serve_connect(cx);
         }
         self.produce();
@@ -338,6 +339,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends what outlives the engine.
     fn close_mailbox(&mut self, reason: &CloseReason) {
+        if let Some(registry) = &self.app.registry {
+            registry.leave(self.control.id());
+        }
         self.drop_tasks();
         self.settle();
         if let Some(caller) = &mut self.caller {
@@ -354,6 +358,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             &DeadLetterReason::ConnectionClosed,
         );
         self.log_losses(reason);
+    }
+
+    /// Enters the connection where others look for it.
+    fn register(&self) {
+        if let Some(registry) = &self.app.registry {
+            registry.enter(self.control.id(), self.surroundings.push.downgrade());
+        }
     }
 }
 

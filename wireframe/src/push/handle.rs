@@ -2,17 +2,19 @@
 
 use std::fmt;
 
-use wireframe_proto::{Envelope, Priority, PushCapacity};
+use bytes::Bytes;
+use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity};
 
 use super::{
     control::ConnectionHandle,
+    encoding::Encoding,
     error::TryPushError,
     mailbox::{Mailbox, QueuedCall},
     policy::{PushPolicy, Pushed},
     stats::PushStats,
     wait::{Push, Reserve},
 };
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 
 /// Pushes frames to one connection, from any thread or task.
 ///
@@ -149,6 +151,33 @@ impl<F> PushHandle<F> {
         Reserve::new(&self.mailbox, priority)
     }
 
+    /// Pushes a frame that is encoded already, if it could be.
+    pub(crate) fn push_encoded(
+        &self,
+        priority: Priority,
+        frame: F,
+        encoded: Option<Arc<Bytes>>,
+        policy: PushPolicy,
+    ) -> Result<Pushed, TryPushError<F>> {
+        let accepted = match encoded {
+            Some(encoded) => Accepted::shared(frame, encoded),
+            None => self.mailbox.measure(frame),
+        };
+        self.mailbox.push_with_policy(priority, accepted, policy)
+    }
+
+    pub(crate) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
+        self.mailbox.encoding()
+    }
+
+    /// A handle that does not keep what the connection has left behind in memory.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPushHandle<F> {
+        WeakPushHandle {
+            mailbox: Arc::downgrade(&self.mailbox),
+        }
+    }
+
     /// The connection that this pushes to.
     #[must_use]
     pub fn connection(&self) -> ConnectionHandle {
@@ -180,12 +209,52 @@ impl<F> PushHandle<F> {
     }
 }
 
+/// A [`PushHandle`] that keeps nothing of its connection in memory.
+///
+/// ```
+/// use wireframe::{PushHandle, WeakPushHandle};
+///
+/// fn is_connected(weak: &WeakPushHandle<Vec<u8>>) -> bool {
+///     weak.upgrade().is_some_and(|handle| !handle.is_closed())
+/// }
+/// ```
+pub struct WeakPushHandle<F = Envelope> {
+    mailbox: Weak<Mailbox<F>>,
+}
+
+impl<F> WeakPushHandle<F> {
+    /// The handle; `None` once the connection has ended and no other handle is left.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<PushHandle<F>> {
+        self.mailbox.upgrade().map(PushHandle::new)
+    }
+
+    /// Whether there is still something to upgrade to.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.mailbox.strong_count() > 0
+    }
+}
+
 // By hand, because a derived one would demand `F: Clone`.
 impl<F> Clone for PushHandle<F> {
     fn clone(&self) -> Self {
         Self {
             mailbox: Arc::clone(&self.mailbox),
         }
+    }
+}
+
+impl<F> Clone for WeakPushHandle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            mailbox: Weak::clone(&self.mailbox),
+        }
+    }
+}
+
+impl<F> fmt::Debug for WeakPushHandle<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakPushHandle").finish_non_exhaustive()
     }
 }
 

@@ -34,7 +34,7 @@ pub use dead_letter::{
 pub(crate) use driver_side::{Batch, Buried, Settled};
 pub(crate) use encoding::{Encoding, ProtocolEncoding};
 pub use error::{PushError, TryPushError};
-pub use handle::PushHandle;
+pub use handle::{PushHandle, WeakPushHandle};
 pub(crate) use mailbox::{Mailbox, QueuedCall};
 pub use permit::Permit;
 pub use policy::{PushPolicy, Pushed};
