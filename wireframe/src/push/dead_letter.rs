@@ -98,14 +98,14 @@ pub fn dead_letter_queue<F>(capacity: NonZeroUsize) -> (DeadLetterSender<F>, Dea
 
 /// What a queue could not take.
 #[derive(Default)]
-struct Losses {
+pub(super) struct Losses {
     count: AtomicU64,
     logged: Mutex<Option<Instant>>,
 }
 
 impl Losses {
     /// Counts one; says how many that makes, if it is to be logged.
-    fn count(&self, log: DeadLetterLog, now: Instant) -> Option<u64> {
+    pub(super) fn count(&self, log: DeadLetterLog, now: Instant) -> Option<u64> {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let is_logged = match log {
             DeadLetterLog::EveryNth(n) => before % n == 0,
