@@ -388,8 +388,8 @@ impl<F> Mailbox<F> {
         let now = self.token_time();
         let mut inner = self.lock();
         inner.lane(priority).unreserve();
-        if let (Some(rate), Some(now)) = (&mut inner.rate, now) {
-            rate.give_back(now);
+        if let Some(rate) = &mut inner.rate {
+            rate.give_back();
         }
         inner.wake_ready(&[priority], now, &mut wakers);
         self.leave_lock(inner, now, wakers);

@@ -36,9 +36,7 @@ impl Rate {
     }
 
     /// Takes back a token that was not used.
-    pub(super) fn give_back(&mut self, now: Instant) {
-        // First what has come meanwhile: it may be beyond the burst.
-        self.bucket.available(now);
+    pub(super) fn give_back(&mut self) {
         self.bucket.give_back();
     }
 

@@ -266,9 +266,7 @@ impl<'a> Model<'a> {
 
     fn drop_permit(&mut self, priority: Priority, permit: Permit<Frame>) {
         self.lane(priority).permits -= 1;
-        let now = self.clock.now();
         if let Some(bucket) = &mut self.bucket {
-            bucket.available(now);
             bucket.give_back();
         }
         drop(permit);

@@ -183,7 +183,9 @@ fn a_waiter_holds_no_token_and_a_dropped_one_passes_its_wake_on() {
     assert_eq!(third.wakes(), 1);
     // Another is faster: it waits on, at the head of the line.
     rig.handle.try_push(High, frame(4)).unwrap();
+    assert_eq!(rig.mailbox.alarm(), None, "nobody is in line");
     assert!(third.poll().is_pending());
+    assert_eq!(rig.mailbox.alarm(), Some(Instant::from_millis(500)));
     let last = Task::waiting(rig.handle.push(Low, frame(5)));
     rig.pass(ms(250));
     assert_eq!((third.wakes(), last.wakes()), (2, 0));
