@@ -72,6 +72,8 @@ pub(crate) struct Text {
     pub(crate) has_goodbye: bool,
     pub(crate) panics_in: &'static str,
     pub(crate) unknown: Option<&'static str>,
+    /// Encodes what is broadcast once for all.
+    pub(crate) shares: bool,
 }
 
 impl Text {
@@ -145,6 +147,11 @@ impl WireframeProtocol for Text {
         if let Some(greeting) = self.greeting {
             ctx.push(Priority::High, line(greeting)).unwrap();
         }
+    }
+
+    fn encode_shared(&self, frame: &Line) -> Option<Bytes> {
+        self.note("share", &format!(" {}", frame.0));
+        self.shares.then(|| wire(&frame.0).into())
     }
 
     fn before_send(&self, frame: &mut Line, ctx: &mut Context<'_, Self>) {
@@ -258,6 +265,13 @@ impl Rig {
     pub(crate) fn exchange(&mut self, text: &str) -> Vec<String> {
         self.ask(text);
         self.heard()
+    }
+
+    /// One more connection of the app, in the same simulation.
+    pub(crate) fn beside(&self, app: &App<Text>) -> Self {
+        let rig = Self::idle(app, &self.simulation, 1 << 24);
+        rig.simulation.run();
+        rig
     }
 
     /// Takes what the server has sent, letting it go on until there is nothing more.
