@@ -12,7 +12,7 @@ use wireframe::{
     RateLimit, TryPushError, WireframeApp,
     proto::Instant,
     rt::Timer,
-    testing::{Simulation, link},
+    testing::{Fault, Simulation, link},
 };
 
 use crate::rig::{Rig, Text, config, line, secs, text};
@@ -199,18 +199,31 @@ fn a_clients_calls_take_tokens() {
 #[test]
 fn a_deadline_of_the_connection_and_a_token_share_the_timer() {
     // rule: RATE-2, LIM-3
-    for (idle, first) in [(ms(300), true), (secs(2), false)] {
-        let app = limited(1).config(config(|c| c.timeouts.idle = Some(idle)));
-        let mut rig = Rig::new(app);
-        rig.push.try_push(High, line("!first")).unwrap();
+    for (stall, first) in [(ms(300), true), (secs(2), false)] {
+        let app = limited(1).config(config(|c| c.timeouts.write_stall = stall));
+        let rig = Rig::new(app);
+        rig.script.write_fault(0, Fault::Stall);
         let push = rig.push.clone();
-        let waiting = rig
+        let permit = rig
             .simulation
-            .spawn(async move { push.push(High, line("!second")).await });
-        rig.advance(secs(1));
+            .spawn(async move { push.reserve(High).await });
+        let push = rig.push.clone();
+        let second = async move { push.push(High, line("!second")).await };
+        let waiting = rig.simulation.spawn(second);
+        rig.simulation.run();
+        // Only now does the connection have a deadline.
+        permit
+            .take()
+            .unwrap()
+            .unwrap()
+            .send(line("!first"))
+            .unwrap();
+        rig.advance(ms(300));
+        assert_eq!(waiting.is_done(), first);
+        rig.advance(ms(700));
         assert_eq!(waiting.take().unwrap().is_err(), first);
-        rig.advance(idle);
-        assert_eq!(rig.reason(), Some(CloseReason::Idle));
+        rig.advance(stall + stall);
+        assert_eq!(rig.driver.take(), Some(CloseReason::WriteStalled));
     }
 }
 
