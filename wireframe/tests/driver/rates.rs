@@ -199,31 +199,37 @@ fn a_clients_calls_take_tokens() {
 #[test]
 fn a_deadline_of_the_connection_and_a_token_share_the_timer() {
     // rule: RATE-2, LIM-3
-    for (stall, first) in [(ms(300), true), (secs(2), false)] {
-        let app = limited(1).config(config(|c| c.timeouts.write_stall = stall));
-        let rig = Rig::new(app);
-        rig.script.write_fault(0, Fault::Stall);
-        let push = rig.push.clone();
-        let permit = rig
-            .simulation
-            .spawn(async move { push.reserve(High).await });
-        let push = rig.push.clone();
-        let second = async move { push.push(High, line("!second")).await };
-        let waiting = rig.simulation.spawn(second);
-        rig.simulation.run();
-        // Only now does the connection have a deadline.
-        permit
-            .take()
-            .unwrap()
-            .unwrap()
-            .send(line("!first"))
-            .unwrap();
-        rig.advance(ms(300));
-        assert_eq!(waiting.is_done(), first);
-        rig.advance(ms(700));
-        assert_eq!(waiting.take().unwrap().is_err(), first);
-        rig.advance(stall + stall);
-        assert_eq!(rig.driver.take(), Some(CloseReason::WriteStalled));
+    for (stall, stalls_first) in [(ms(300), true), (secs(2), false)] {
+        for deadline_is_set_first in [true, false] {
+            let app = limited(1).config(config(|c| c.timeouts.write_stall = stall));
+            let rig = Rig::new(app);
+            rig.script.write_fault(0, Fault::Stall);
+            let push = rig.push.clone();
+            let permit = rig
+                .simulation
+                .spawn(async move { push.reserve(High).await });
+            rig.simulation.run();
+            let mut permit = permit.take();
+            // What is sent, and stalls, is what the connection has a deadline for.
+            let mut send = || permit.take().unwrap().unwrap().send(line("!first"));
+            if deadline_is_set_first {
+                send().unwrap();
+                rig.simulation.run();
+            }
+            let push = rig.push.clone();
+            let second = async move { push.push(High, line("!second")).await };
+            let waiting = rig.simulation.spawn(second);
+            rig.simulation.run();
+            if !deadline_is_set_first {
+                send().unwrap();
+            }
+            rig.advance(ms(300));
+            assert_eq!(waiting.is_done(), stalls_first);
+            rig.advance(ms(700));
+            assert_eq!(waiting.take().unwrap().is_err(), stalls_first);
+            rig.advance(stall + stall);
+            assert_eq!(rig.driver.take(), Some(CloseReason::WriteStalled));
+        }
     }
 }
 
