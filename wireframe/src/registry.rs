@@ -85,8 +85,8 @@ impl<F> SessionRegistry<F> {
         self.sessions.is_empty()
     }
 
-    /// Takes out whoever is gone, and says how many that were. There are none, since each
-    /// connection takes itself out, unless a driver was leaked.
+    /// Takes out whoever is gone, and says how many that were. Each connection takes itself
+    /// out, so this has nothing to find: it is there for those who want to be sure.
     pub fn prune(&self) -> usize {
         let mut pruned = 0;
         self.sessions.retain(|_, weak| {
@@ -126,5 +126,36 @@ impl<F> fmt::Debug for SessionRegistry<F> {
         f.debug_struct("SessionRegistry")
             .field("connections", &self.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::WireframeApp,
+        driver::Driver,
+        testing::{Simulation, link},
+    };
+
+    #[test]
+    fn pruning_takes_out_whoever_is_gone_and_nobody_else() {
+        // rule: REG-1
+        let app = WireframeApp::new().build().unwrap();
+        let connect = || {
+            let environment = Simulation::new().environment();
+            Driver::server(&app, link(1).0, None, &environment)
+        };
+        let (here, gone) = (connect(), connect());
+        let registry = SessionRegistry::new();
+        for (id, driver) in [(1, &here), (2, &gone)] {
+            registry.enter(ConnectionId(id), driver.push_handle().downgrade());
+        }
+        drop(gone);
+        assert_eq!(registry.active_handles().len(), 1);
+        assert!(registry.get(ConnectionId(2)).is_none());
+        assert_eq!((registry.len(), registry.prune()), (2, 1));
+        assert_eq!(registry.active_ids(), [ConnectionId(1)]);
+        assert_eq!(registry.prune(), 0);
     }
 }
