@@ -295,10 +295,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 continue;
             }
             self.rest();
-            if self
-                .mailbox
-                .park(cx.waker(), self.sleep.as_ref().map(|(at, _)| *at))
-            {
+            let armed = self.sleep.as_ref().map(|(at, _)| *at);
+            if self.mailbox.park(cx.waker(), armed) {
                 let given_up = |caller: &Caller<_>| caller.has_given_up();
                 if !self.tasks.has_woken() && !self.caller.as_deref().is_some_and(given_up) {
                     return Poll::Pending;

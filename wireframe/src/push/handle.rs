@@ -102,7 +102,8 @@ impl<F> PushHandle<F> {
         self.mailbox.control().signal().unpark();
     }
 
-    /// Pushes a frame if there is room, and never waits.
+    /// Pushes a frame if there is room, and a token where the rate of pushes is limited;
+    /// never waits.
     ///
     /// Where someone waits for more room than is left, there is none for others either.
     /// It may go before a [`push`](Self::push) that was woken and has not been polled yet.
