@@ -1,13 +1,10 @@
 //! Frames that were accepted and cannot be sent, and the queue that gets them.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{cell::Cell, io, sync::Once};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
-    span::{Attributes, Id, Record as SpanRecord},
+    span::{Attributes, Id, Record},
 };
 use wireframe::{
     CallError, Client, ConnectionId, DeadLetter, DeadLetterReason, DeadLetters,
@@ -18,11 +15,16 @@ use wireframe::{
 
 use crate::rig::{Line, Rig, Text, config, line, nonzero, secs, text};
 
-/// Counts warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<usize>>);
+thread_local! {
+    static WARNINGS: Cell<usize> = const { Cell::new(0) };
+}
 
-impl Subscriber for Warnings {
+/// Counts the warnings of each thread, and so of each test. There is one for the whole
+/// process, because `tracing` remembers what the first thread that came by had said to
+/// an event.
+struct Counter;
+
+impl Subscriber for Counter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() == Level::WARN
     }
@@ -31,17 +33,25 @@ impl Subscriber for Warnings {
         Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &SpanRecord<'_>) {}
+    fn record(&self, _: &Id, _: &Record<'_>) {}
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, _: &Event<'_>) {
-        *self.0.lock().unwrap() += 1;
+        WARNINGS.set(WARNINGS.get() + 1);
     }
 
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// Counts from here.
+fn count_warnings() {
+    static SET: Once = Once::new();
+    SET.call_once(|| tracing::subscriber::set_global_default(Counter).unwrap());
+    tracing::callsite::rebuild_interest_cache();
+    WARNINGS.set(0);
 }
 
 /// The app with a queue for so many dead letters.
@@ -69,49 +79,45 @@ fn because(letters: &DeadLetters<Line>, reason: &DeadLetterReason) -> Vec<(Prior
 fn a_policy_drop_is_a_dead_letter_and_the_next_is_lost_with_one_warning() {
     // rule: DLQ-1, DLQ-2, DLQ-3, PUSH-4, PUSH-9
     for policy in [PushPolicy::DropIfFull, PushPolicy::WarnAndDropIfFull] {
-        let warnings = Warnings::default();
-        tracing::subscriber::with_default(warnings.clone(), || {
-            let one = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
-            let (app, letters) = with_queue(text(&Text::default()).push_limits(one), 1);
-            let rig = Rig::new(app);
-            let push = |text: &str| rig.push.push_with_policy(High, line(text), policy);
-            assert_eq!(push("!queued"), Ok(Pushed::Queued));
-            assert_eq!(push("!buried"), Ok(Pushed::DeadLettered));
+        count_warnings();
+        let one = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
+        let (app, letters) = with_queue(text(&Text::default()).push_limits(one), 1);
+        let rig = Rig::new(app);
+        let push = |text: &str| rig.push.push_with_policy(High, line(text), policy);
+        assert_eq!(push("!queued"), Ok(Pushed::Queued));
+        assert_eq!(push("!buried"), Ok(Pushed::DeadLettered));
+        rig.check_account();
+        assert_eq!(WARNINGS.get(), 0);
+        for _ in 0..3 {
+            assert_eq!(push("!lost"), Ok(Pushed::Dropped));
             rig.check_account();
-            assert_eq!(*warnings.0.lock().unwrap(), 0);
-            for _ in 0..3 {
-                assert_eq!(push("!lost"), Ok(Pushed::Dropped));
-                rig.check_account();
-                assert_eq!(*warnings.0.lock().unwrap(), 1, "throttled");
-            }
-            let stats = rig.push.stats();
-            assert_eq!((stats.dead_lettered, stats.lost_policy), (1, 3));
-            assert_eq!(letters.lost(), 3);
-            let letters = taken(&letters);
-            let [letter] = &letters[..] else {
-                panic!("{letters:?}");
-            };
-            assert_eq!(letter.connection, rig.push.connection().id());
-            assert_eq!((letter.priority, &letter.frame), (High, &line("!buried")));
-            assert_eq!(letter.reason, DeadLetterReason::Policy);
-        });
+            assert_eq!(WARNINGS.get(), 1, "throttled");
+        }
+        let stats = rig.push.stats();
+        assert_eq!((stats.dead_lettered, stats.lost_policy), (1, 3));
+        assert_eq!(letters.lost(), 3);
+        let letters = taken(&letters);
+        let [letter] = &letters[..] else {
+            panic!("{letters:?}");
+        };
+        assert_eq!(letter.connection, rig.push.connection().id());
+        assert_eq!((letter.priority, &letter.frame), (High, &line("!buried")));
+        assert_eq!(letter.reason, DeadLetterReason::Policy);
     }
 }
 
 #[test]
 fn without_a_queue_a_policy_warns_for_itself() {
     // rule: DLQ-2, PUSH-4
-    let warnings = Warnings::default();
-    tracing::subscriber::with_default(warnings.clone(), || {
-        let one = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
-        let rig = Rig::new(text(&Text::default()).push_limits(one));
-        let policy = PushPolicy::WarnAndDropIfFull;
-        for expected in [Pushed::Queued, Pushed::Dropped] {
-            let pushed = rig.push.push_with_policy(High, line("!"), policy);
-            assert_eq!(pushed, Ok(expected));
-        }
-        assert_eq!(*warnings.0.lock().unwrap(), 1);
-    });
+    count_warnings();
+    let one = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
+    let rig = Rig::new(text(&Text::default()).push_limits(one));
+    let policy = PushPolicy::WarnAndDropIfFull;
+    for expected in [Pushed::Queued, Pushed::Dropped] {
+        let pushed = rig.push.push_with_policy(High, line("!"), policy);
+        assert_eq!(pushed, Ok(expected));
+    }
+    assert_eq!(WARNINGS.get(), 1);
 }
 
 /// A way for a connection to end.

@@ -101,17 +101,6 @@ fn dropping_handles_takes_nobody_out() {
 }
 
 #[test]
-fn a_connection_that_was_aborted_before_it_began_is_never_entered() {
-    // rule: REG-2
-    let (app, registry) = registered(&Text::default());
-    let rig = Rig::idle(&app, &Simulation::new(), 1000);
-    rig.push.connection().abort();
-    rig.simulation.run();
-    assert!(rig.driver.is_done());
-    assert!(registry.is_empty());
-}
-
-#[test]
 fn after_ten_thousand_connections_it_is_empty() {
     // rule: REG-1, REG-2
     let (app, registry) = registered(&Text::default());
