@@ -52,7 +52,7 @@ const EVENTS_PER_TURN: usize = 1024;
 /// # Cancel safety
 ///
 /// Dropping it ends the connection at once: handlers and streams are dropped, hooks run,
-/// what was not sent is counted as lost.
+/// what was not sent becomes dead letters, or is counted as lost.
 #[must_use = "a connection does nothing unless it is polled"]
 pub struct Driver<P: Protocol, T: Transport> {
     engine: Connection<Hosted<P>>,

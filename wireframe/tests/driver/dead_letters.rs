@@ -1,13 +1,13 @@
 //! Frames that were accepted and cannot be sent, and the queue that gets them.
 
-use std::{cell::Cell, io, sync::Once};
+use std::{cell::Cell, io, num::NonZeroU64, sync::Once};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
     span::{Attributes, Id, Record},
 };
 use wireframe::{
-    CallError, Client, ConnectionId, DeadLetter, DeadLetterReason, DeadLetters,
+    CallError, Client, ConnectionId, DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetters,
     Priority::{self, High, Low},
     PushCapacity, PushLimits, PushPolicy, Pushed, WireframeApp, dead_letter_queue,
     testing::{Fault, Simulation, link},
@@ -104,6 +104,21 @@ fn a_policy_drop_is_a_dead_letter_and_the_next_is_lost_with_one_warning() {
         assert_eq!((letter.priority, &letter.frame), (High, &line("!buried")));
         assert_eq!(letter.reason, DeadLetterReason::Policy);
     }
+}
+
+#[test]
+fn which_losses_are_logged_can_be_set() {
+    // rule: DLQ-3
+    count_warnings();
+    let (sender, letters) = dead_letter_queue(nonzero(1));
+    let second = DeadLetterLog::EveryNth(NonZeroU64::new(2).unwrap());
+    let mut rig = Rig::new(text(&Text::default()).dead_letters(sender.with_log(second)));
+    for _ in 0..6 {
+        rig.push.try_push(High, line("!why?")).unwrap();
+    }
+    assert_eq!(rig.heard(), [""; 0]);
+    assert_eq!((letters.lost(), WARNINGS.get()), (5, 3));
+    assert_eq!(rig.push.stats().lost_unencodable, 5);
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures_core::Stream;
 use wireframe_proto::{ConnectionId, Instant, Priority::High};
 
-use super::{Frame, Task, frame};
+use super::{Frame, Task, counting_waker, frame};
 use crate::push::{
     DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters,
     dead_letter::Losses, dead_letter_queue,
@@ -45,6 +48,21 @@ fn letters_come_in_order_and_what_finds_no_room_is_counted() {
     assert_eq!(letters.try_recv(), None);
     drop(sender);
     assert_eq!(Task::new(letters.recv()).ready(), None);
+}
+
+#[test]
+fn letters_are_a_stream() {
+    // rule: DLQ-1
+    let (sender, mut letters) = queue(2);
+    let mut next = |cx: &mut Context<'_>| Pin::new(&mut letters).poll_next(cx);
+    let (wakes, waker) = counting_waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(next(&mut cx).is_pending());
+    send(&sender, 1).unwrap();
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(next(&mut cx), Poll::Ready(Some(letter(1))));
+    drop(sender);
+    assert_eq!(next(&mut cx), Poll::Ready(None));
 }
 
 #[test]
