@@ -92,6 +92,10 @@ impl Released {
     }
 }
 
+/// Where a frame ends that is being encoded, and stays so if the protocol panics over it.
+/// It has no frame any more, and is the last.
+const IN_HAND: u64 = u64::MAX;
+
 /// What one priority's slots are in use for. A slot is taken at acceptance and given
 /// back when the transport has the frame's last byte, or the frame was dropped.
 #[derive(Debug, Default)]
@@ -160,7 +164,7 @@ impl Ledger {
     #[inline]
     pub(crate) fn encoding(&mut self, priority: Priority, charge: usize) {
         let encoded = &mut self.account(priority).encoded;
-        encoded.push_back((u64::MAX, charge));
+        encoded.push_back((IN_HAND, charge));
     }
 
     /// The frame was encoded and ends at `end` in the output.
@@ -318,11 +322,14 @@ impl<F> Pushes<F> {
     pub(crate) fn abandon_encoded(&mut self) {
         for priority in Priority::ALL {
             let mut charges = self.ledger.take_encoded(priority);
+            if let Some(&(IN_HAND, charge)) = charges.back() {
+                charges.pop_back();
+                self.ledger.ended(priority, charge);
+            }
             let kept = match &mut self.unsent {
                 Some(unsent) => unsent.take(priority, charges.len()),
                 None => VecDeque::new(),
             };
-            // Without a frame is also one over which the protocol panicked: the last.
             for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
                 crate::steps::step();
                 self.ledger.ended(priority, charge);
