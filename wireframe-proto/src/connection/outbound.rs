@@ -13,8 +13,8 @@ use crate::{
     ids::Priority,
     protocol::{Outcome, PushTiming, RequestInfo, WireframeProtocol},
     schedule::{
+        accepted::{Accepted, Kind},
         commands::Stage,
-        pushes::{Accepted, Kind},
         scheduler::{Ready, Source},
     },
     time::Instant,

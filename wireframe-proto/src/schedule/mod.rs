@@ -1,5 +1,6 @@
 //! What is sent next, and what waits to be.
 
+pub(crate) mod accepted;
 pub(crate) mod commands;
 mod list;
 pub(crate) mod pushes;
@@ -7,5 +8,5 @@ pub(crate) mod scheduler;
 mod token_bucket;
 mod unsent;
 
-pub use pushes::{Accepted, Released};
+pub use accepted::{Accepted, Released};
 pub use token_bucket::{RateLimit, TokenBucket};

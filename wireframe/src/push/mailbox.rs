@@ -1,9 +1,6 @@
 //! The queues between those who push and the driver.
 
-use std::{
-    fmt,
-    task::{Context, Poll, Waker},
-};
+use std::fmt;
 
 use wireframe_proto::{
     Accepted, CorrelationId, FairnessConfig, Instant, Priority, PushCapacity, RateLimit,
@@ -12,14 +9,12 @@ use wireframe_proto::{
 use super::{
     capacity::PushLimits,
     control::Control,
-    dead_letter::{DeadLetter, DeadLetterReason, DeadLetterSender},
+    dead_letter::DeadLetterSender,
     encoding::Encoding,
     error::{PushError, TryPushError},
     lane::{Lane, Wakers},
-    policy::{PushPolicy, Pushed},
     rate::Rate,
     stats::PushStats,
-    waiters::Key,
 };
 use crate::{
     client::ReplySlot,
@@ -30,7 +25,8 @@ use crate::{
 /// The queues between those who push on a connection and its driver.
 ///
 /// One short critical section per push; measuring a frame, waking, and dropping frames
-/// or wakers happen outside it. The calls of the driver are in `driver_side`.
+/// or wakers happen outside it. The calls of the driver are in `driver_side`, waiting is
+/// in `turn`, and what becomes of frames that find no room in `disposal`.
 pub(crate) struct Mailbox<F> {
     pub(super) control: Arc<Control>,
     pub(super) inner: Mutex<Inner<F>>,
@@ -39,15 +35,15 @@ pub(crate) struct Mailbox<F> {
     pub(super) filled: AtomicBool,
     encoding: Arc<dyn Encoding<F>>,
     /// Boxed, because most connections have none of it.
-    extras: Option<Box<Extras<F>>>,
+    pub(super) extras: Option<Box<Extras<F>>>,
 }
 
 /// What only the mailbox of an app with a rate limit or a dead letter queue has.
-struct Extras<F> {
+pub(super) struct Extras<F> {
     /// Read outside the lock: it is foreign code.
-    clock: Clock,
+    pub(super) clock: Clock,
     is_limited: bool,
-    dead_letters: Option<DeadLetterSender<F>>,
+    pub(super) dead_letters: Option<DeadLetterSender<F>>,
 }
 
 /// A call that waits for the driver to begin it.
@@ -72,7 +68,7 @@ pub(super) struct Inner<F> {
 }
 
 impl<F> Inner<F> {
-    fn lane(&mut self, priority: Priority) -> &mut Lane<F> {
+    pub(super) fn lane(&mut self, priority: Priority) -> &mut Lane<F> {
         match priority {
             Priority::High => &mut self.high,
             Priority::Low => &mut self.low,
@@ -80,7 +76,11 @@ impl<F> Inner<F> {
     }
 
     /// Takes a token, or says when there will be one. There is no need of one at no time.
-    fn take_token(&mut self, priority: Priority, now: Option<Instant>) -> Result<(), Instant> {
+    pub(super) fn take_token(
+        &mut self,
+        priority: Priority,
+        now: Option<Instant>,
+    ) -> Result<(), Instant> {
         match (&mut self.rate, now) {
             (Some(rate), Some(now)) => rate.take(priority, now),
             _ => Ok(()),
@@ -254,120 +254,6 @@ impl<F> Mailbox<F> {
         Ok(())
     }
 
-    /// Queues a frame if there is room, and wakes the driver; else does as the policy says.
-    pub(super) fn push_with_policy(
-        &self,
-        priority: Priority,
-        accepted: Accepted<F>,
-        policy: PushPolicy,
-    ) -> Result<Pushed, TryPushError<F>> {
-        let refused = match self.try_enter(priority, accepted, self.token_time()) {
-            Ok(()) => {
-                self.control.signal().unpark();
-                return Ok(Pushed::Queued);
-            }
-            Err(closed @ TryPushError::Closed(_)) => return Err(closed),
-            Err(refused) if policy == PushPolicy::ReturnErrorIfFull => return Err(refused),
-            Err(refused) => refused.into_frame(),
-        };
-        let buried = self.bury(priority, DeadLetterReason::Policy, refused);
-        let mut inner = self.lock();
-        inner.counted.accepted += 1;
-        if buried.is_ok() {
-            inner.counted.dead_lettered += 1;
-            return Ok(Pushed::DeadLettered);
-        }
-        inner.counted.lost_policy += 1;
-        let dropped = inner.counted.lost_policy;
-        drop(inner);
-        // With a dead letter queue it is that which logs its losses.
-        if policy == PushPolicy::WarnAndDropIfFull
-            && !self.has_dead_letters()
-            && dropped.is_power_of_two()
-        {
-            let connection = self.control.id();
-            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
-        }
-        Ok(Pushed::Dropped)
-    }
-
-    pub(crate) fn has_dead_letters(&self) -> bool {
-        let extras = self.extras.as_ref();
-        extras.is_some_and(|extras| extras.dead_letters.is_some())
-    }
-
-    /// Hands a frame to the dead letter queue; it comes back if there is none, or if it is
-    /// lost there. Counting it is the caller's part.
-    pub(crate) fn bury(
-        &self,
-        priority: Priority,
-        reason: DeadLetterReason,
-        frame: F,
-    ) -> Result<(), F> {
-        let Some(extras) = &self.extras else {
-            return Err(frame);
-        };
-        let Some(dead_letters) = &extras.dead_letters else {
-            return Err(frame);
-        };
-        let letter = DeadLetter {
-            connection: self.control.id(),
-            priority,
-            reason,
-            frame,
-        };
-        dead_letters.send(letter, extras.clock.now())
-    }
-
-    /// Queues the frame once there is room.
-    ///
-    /// Takes the frame out of `slot` when it is ready.
-    pub(super) fn poll_push(
-        &self,
-        cx: &Context<'_>,
-        place: &mut Place,
-        slot: &mut Option<Accepted<F>>,
-        call: &mut Option<QueuedCall<F>>,
-    ) -> Poll<Result<(), PushError<F>>> {
-        let Some(charge) = slot.as_ref().map(|accepted| accepted.charge) else {
-            return Poll::Pending;
-        };
-        let Some((mut inner, now)) = self.poll_turn(cx, place, charge) else {
-            return Poll::Pending;
-        };
-        let Some(accepted) = slot.take() else {
-            return Poll::Pending;
-        };
-        if !inner.open {
-            return Poll::Ready(Err(PushError::Closed(accepted.frame)));
-        }
-        if let Some(call) = call.take() {
-            let at = inner.lane(place.priority).queue.len();
-            inner.calls.push((at, call));
-        }
-        self.enter(&mut inner, place.priority, accepted);
-        self.leave_lock(inner, now, Wakers::default());
-        self.control.signal().unpark();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes a slot, and a token, for a frame to come, once there are.
-    pub(super) fn poll_reserve(
-        &self,
-        cx: &Context<'_>,
-        place: &mut Place,
-    ) -> Poll<Result<(), PushError<()>>> {
-        let Some((mut inner, now)) = self.poll_turn(cx, place, 0) else {
-            return Poll::Pending;
-        };
-        if !inner.open {
-            return Poll::Ready(Err(PushError::Closed(())));
-        }
-        inner.lane(place.priority).reserve();
-        self.leave_lock(inner, now, Wakers::default());
-        Poll::Ready(Ok(()))
-    }
-
     /// Queues a frame in a slot taken before; refused, it leaves the slot taken.
     pub(super) fn enter_reserved(&self, priority: Priority, frame: F) -> Result<(), PushError<F>> {
         let accepted = self.measure(frame);
@@ -395,20 +281,6 @@ impl<F> Mailbox<F> {
         self.leave_lock(inner, now, wakers);
     }
 
-    /// Ends a wait; the wake-up of one that was woken goes to the next.
-    pub(super) fn leave(&self, place: &mut Place) {
-        let Some(key) = place.key.take() else {
-            return;
-        };
-        let mut wakers = Wakers::default();
-        let now = self.token_time();
-        let mut inner = self.lock();
-        let own = inner.lane(place.priority).waiters().leave(&key);
-        inner.wake_ready(&[place.priority], now, &mut wakers);
-        self.leave_lock(inner, now, wakers);
-        drop(own);
-    }
-
     /// Ends a critical section, and sees to what it has left to do.
     pub(super) fn leave_lock(
         &self,
@@ -428,51 +300,7 @@ impl<F> Mailbox<F> {
         lock(&self.inner)
     }
 
-    /// The lock, once there is room for `charge` and a token, which is taken, or the
-    /// mailbox is closed; else it is left in line, to be woken through `cx`.
-    fn poll_turn(&self, cx: &Context<'_>, place: &mut Place, charge: usize) -> Option<Turn<'_, F>> {
-        let mut fresh: Option<Waker> = None;
-        loop {
-            let now = self.token_time();
-            let mut inner = self.lock();
-            let open = inner.open;
-            let lane = inner.lane(place.priority);
-            let has_room = match &place.key {
-                _ if !open => true,
-                None => lane.admits(charge),
-                Some(key) => lane.waiters().is_woken(key) && lane.fits(charge),
-            };
-            if has_room && (!open || inner.take_token(place.priority, now).is_ok()) {
-                // Closing wakes everyone, so the node that goes here holds no waker.
-                if let Some(key) = place.key.take() {
-                    let _none = inner.lane(place.priority).waiters().leave(&key);
-                }
-                return Some((inner, now));
-            }
-            let lane = inner.lane(place.priority);
-            match (&place.key, fresh.take()) {
-                (Some(key), None) if lane.waiters().sleeps_with(key, cx.waker()) => return None,
-                // Cloned unlocked, so look again: room may have come meanwhile.
-                (_, None) => {
-                    drop(inner);
-                    fresh = Some(cx.waker().clone());
-                }
-                (None, Some(waker)) => {
-                    place.key = Some(lane.waiters().join(charge, waker));
-                    self.leave_lock(inner, now, Wakers::default());
-                    return None;
-                }
-                (Some(key), Some(waker)) => {
-                    let stale = lane.waiters().rejoin(key, charge, waker);
-                    self.leave_lock(inner, now, Wakers::default());
-                    drop(stale);
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
+    pub(super) fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
         inner.lane(priority).enter(accepted);
         self.count_entered(inner);
     }
@@ -480,28 +308,6 @@ impl<F> Mailbox<F> {
     fn count_entered(&self, inner: &mut Inner<F>) {
         inner.counted.accepted += 1;
         self.filled.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The lock, and the time at which a token was taken, if one was.
-type Turn<'a, F> = (MutexGuard<'a, Inner<F>>, Option<Instant>);
-
-/// Where a future stands in line, if it does.
-pub(super) struct Place {
-    priority: Priority,
-    key: Option<Key>,
-}
-
-impl Place {
-    pub(super) fn new(priority: Priority) -> Self {
-        Self {
-            priority,
-            key: None,
-        }
-    }
-
-    pub(super) fn priority(&self) -> Priority {
-        self.priority
     }
 }
 

@@ -8,6 +8,7 @@
 mod capacity;
 mod control;
 mod dead_letter;
+mod disposal;
 mod driver_side;
 mod encoding;
 mod error;
@@ -19,6 +20,7 @@ mod policy;
 mod rate;
 mod signal;
 mod stats;
+mod turn;
 mod wait;
 mod waiters;
 

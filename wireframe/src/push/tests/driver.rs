@@ -12,7 +12,7 @@ use wireframe_proto::{
 };
 
 use super::{Rig, counting_waker, frame, now};
-use crate::push::{Control, Mailbox, PushHandle, PushLimits};
+use crate::push::{Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed};
 
 const ROOMY: usize = 1 << 20;
 
@@ -250,6 +250,8 @@ fn no_user_code_runs_inside_the_critical_section() {
     assert!(mailbox.park(&waker(), None));
     now(handle.push(High, nosy())).unwrap();
     assert!(handle.try_push(High, nosy()).is_err());
+    let dropped = handle.push_with_policy(High, nosy(), PushPolicy::DropIfFull);
+    assert!(matches!(dropped, Ok(Pushed::Dropped)));
     let mut waiting: Vec<_> = (0..4)
         .map(|_| super::Task::new(handle.push(High, nosy())))
         .collect();
