@@ -20,6 +20,9 @@ pub struct Config {
     pub half_close: HalfClose,
     /// Who bounds the push queues.
     pub push_bound: PushBound,
+    /// What becomes of pushes that were encoded when the connection ends before the
+    /// transport has their last byte.
+    pub unsent_pushes: UnsentPushes,
 }
 
 /// A non-zero constant.
@@ -177,6 +180,18 @@ impl Default for PushBound {
     fn default() -> Self {
         Self::Engine(PushCapacity::default())
     }
+}
+
+/// What becomes of pushes that are encoded and unsent at the end of their connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsentPushes {
+    /// They are counted; their frames were dropped when they were encoded.
+    #[default]
+    Counted,
+    /// They come back as [`Undelivered`](crate::Event::Undelivered), as those that were
+    /// still queued do. Each frame is kept until the transport has taken its last byte, so
+    /// at most one of those that come back has reached the peer in part.
+    Returned,
 }
 
 /// The bound of one push queue; each priority has one.

@@ -1,13 +1,13 @@
 //! The default protocol: envelopes behind a length.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 use bytes::{Buf, Bytes};
 
 use crate::{
     codec::{Codec, FrameBuf},
     error::{AnswerError, Malformed, Unencodable},
-    fragment::{FragmentMeta, LengthDelimited},
+    fragment::{FragmentMeta, FragmentStrategy, LengthDelimited},
     ids::{CorrelationId, Side},
     protocol::{AnswerOrder, Context, Reaction, Role, View, WireframeProtocol},
 };
@@ -168,6 +168,23 @@ impl WireframeProtocol for EnvelopeProtocol {
             None => Reaction::Continue,
         }
     }
+
+    fn encode_shared(&self, frame: &Envelope) -> Option<Bytes> {
+        if frame.payload.len() >= FrameBuf::CHAIN_THRESHOLD {
+            // Each connection chains it, which copies nothing.
+            return None;
+        }
+        let head = Head::of(frame);
+        let len = head.len + frame.payload.len();
+        let mut unit = Vec::with_capacity(size_of::<u64>() + len);
+        let mut framing = self.framing;
+        framing
+            .encode_header(&mut unit, frame, &FragmentMeta::whole(len as u64))
+            .ok()?;
+        unit.extend_from_slice(head.bytes.get(..head.len)?);
+        unit.extend_from_slice(&frame.payload);
+        Some(unit.into())
+    }
 }
 
 /// The codec of the [default protocol](EnvelopeProtocol). It copies no large payload.
@@ -212,16 +229,7 @@ impl Codec for EnvelopeCodec {
 
     #[inline]
     fn encode(&mut self, frame: &Envelope, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
-        let mut head = Head::default();
-        head.varint(u64::from(frame.id));
-        match frame.correlation_id {
-            None => head.put(&[0]),
-            Some(id) => {
-                head.put(&[1]);
-                head.varint(id);
-            }
-        }
-        head.varint(frame.payload.len() as u64);
+        let head = Head::of(frame);
         dst.put_prefix(&head.bytes, head.len);
         dst.put_bytes(&frame.payload);
         Ok(())
@@ -241,6 +249,21 @@ struct Head {
 }
 
 impl Head {
+    #[inline]
+    fn of(frame: &Envelope) -> Self {
+        let mut head = Self::default();
+        head.varint(u64::from(frame.id));
+        match frame.correlation_id {
+            None => head.put(&[0]),
+            Some(id) => {
+                head.put(&[1]);
+                head.varint(id);
+            }
+        }
+        head.varint(frame.payload.len() as u64);
+        head
+    }
+
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
@@ -315,8 +338,11 @@ fn ends_inside(field: &'static str) -> Malformed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transmit::TransmitQueue;
-    use alloc::{vec, vec::Vec};
+    use crate::{
+        fragment::{ByteOrder, PrefixWidth},
+        transmit::TransmitQueue,
+    };
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn encode(frame: &Envelope) -> Vec<u8> {
@@ -344,6 +370,28 @@ mod tests {
         let wide = Envelope::new(65_536, vec![]).with_correlation_id(1 << 32);
         let bytes = [0xFC, 0, 0, 1, 0, 1, 0xFD, 0, 0, 0, 0, 1, 0, 0, 0, 0];
         assert_eq!(encode(&wide), bytes);
+    }
+
+    #[test]
+    fn an_envelope_that_is_shared_is_the_unit_that_a_connection_would_send() {
+        // rule: REG-3
+        let shared = |protocol: EnvelopeProtocol, frame: &Envelope| protocol.encode_shared(frame);
+        let frame = Envelope::new(1, vec![1, 2, 3]).with_correlation_id(42);
+        let unit = [0, 0, 0, 7, 0x01, 0x01, 0x2a, 0x03, 1, 2, 3];
+        assert_eq!(
+            shared(EnvelopeProtocol::default(), &frame).unwrap(),
+            unit[..]
+        );
+        let one = PrefixWidth::new(1).unwrap();
+        let framing = LengthDelimited::new(one, ByteOrder::BigEndian);
+        let narrow = EnvelopeProtocol::with_framing(framing);
+        assert_eq!(shared(narrow, &frame).unwrap(), unit[3..]);
+        // Its connections say why, each for itself.
+        assert_eq!(shared(narrow, &Envelope::new(1, vec![0; 256])), None);
+        // A payload that is chained would be copied here.
+        let large = |len| shared(EnvelopeProtocol::default(), &Envelope::new(1, vec![0; len]));
+        assert!(large(FrameBuf::CHAIN_THRESHOLD - 1).is_some());
+        assert!(large(FrameBuf::CHAIN_THRESHOLD).is_none());
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl<F> fmt::Debug for Undelivered<F> {
 pub enum UndeliveredReason {
     /// It could not be encoded.
     Unencodable(Unencodable),
-    /// The connection ended while it was queued.
+    /// The connection ended while it was queued; or was encoded and not sent, where
+    /// [`UnsentPushes::Returned`](crate::UnsentPushes::Returned) asks for these.
     ConnectionEnded,
 }
 

@@ -149,7 +149,9 @@ mod time;
 mod transmit;
 
 pub use codec::{Codec, EncodeBuffer, FrameBuf};
-pub use config::{Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts};
+pub use config::{
+    Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts, UnsentPushes,
+};
 pub use connection::{Connection, Filled, Shutdown, State, Wants};
 pub use context::{ConnectionContext, PushSink};
 pub use envelope::{Envelope, EnvelopeCodec, EnvelopeProtocol};
@@ -165,7 +167,7 @@ pub use protocol::{
     AnswerOrder, Context, Outcome, Preamble, PushTiming, Reaction, RequestInfo, Role, View,
     WireframeProtocol,
 };
-pub use schedule::{Accepted, Released};
+pub use schedule::{Accepted, RateLimit, Released, TokenBucket};
 pub use stats::{PushStats, Stats};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use bytes::Bytes;
+
 use crate::{
     calls::Calls,
     codec::Codec,
@@ -104,8 +106,26 @@ pub trait WireframeProtocol {
         let _ = (frame, id);
     }
 
-    /// Sees every outbound frame once, in wire order, just before it is encoded. The
-    /// default does nothing.
+    /// Encodes a frame once for all the connections that it is broadcast to: whole wire
+    /// units, headers included, of [`max_frame_len`](crate::Limits::max_frame_len) bytes
+    /// together at most. They are sent as they are, so they pass neither
+    /// [`before_send`](Self::before_send) nor the connection's codec and framing.
+    ///
+    /// Asked once per broadcast. With `None`, the default, each connection encodes the
+    /// frame as any other. That is also right for a frame whose payload is large: codecs
+    /// chain it without a copy, which this cannot.
+    ///
+    /// Do not implement it for a protocol whose `before_send`, codec or framing has a
+    /// phase, counts what goes by, or treats connections differently: they would miss a
+    /// frame, and what they write next would be wrong.
+    fn encode_shared(&self, frame: &Self::Frame) -> Option<Bytes> {
+        let _ = frame;
+        None
+    }
+
+    /// Sees every outbound frame once, in wire order, just before it is encoded; but for
+    /// those that [`encode_shared`](Self::encode_shared) has encoded. The default does
+    /// nothing.
     fn before_send(&self, frame: &mut Self::Frame, ctx: &mut Context<'_, Self>) {
         let _ = (frame, ctx);
     }

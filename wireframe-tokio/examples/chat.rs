@@ -6,15 +6,14 @@
 
 use std::{
     error::Error,
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use bytes::Bytes;
 use wireframe::{
-    Clock, Envelope, Inbound, Priority, PushCapacity, PushHandle, PushLimits, PushPolicy, State,
-    Tasks, WireframeApp,
+    Clock, DeadLetters, Envelope, Inbound, Priority, PushCapacity, PushHandle, PushLimits,
+    PushPolicy, RateLimit, SessionRegistry, State, Tasks, WireframeApp, dead_letter_queue,
 };
 use wireframe_tokio::{Server, connect, connect_with};
 
@@ -23,47 +22,25 @@ const SUBSCRIBE: u32 = 2;
 const NOTICE: u32 = 9;
 const TICK: u32 = 10;
 
-// ANCHOR: room
-/// Everyone who is connected.
-#[derive(Clone, Default)]
-struct Room {
-    members: Arc<Mutex<Vec<PushHandle>>>,
-}
-
-impl Room {
-    fn join(&self, member: PushHandle) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        members.push(member);
-    }
-
-    /// Tells everyone. Who is too slow to listen misses it, and delays nobody.
-    fn tell(&self, text: &Bytes) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        members.retain(|member| !member.is_closed());
-        for member in &*members {
-            let frame = Envelope::new(NOTICE, text.clone());
-            // An error says that the member has just left.
-            let _ = member.push_with_policy(Priority::Low, frame, PushPolicy::WarnAndDropIfFull);
-        }
-    }
-}
-// ANCHOR_END: room
-
 // ANCHOR: handlers
 /// Runs beside each connection from its beginning.
-async fn welcome(push: PushHandle, State(room): State<Room>) {
-    let greeting = Envelope::new(NOTICE, "welcome");
-    if push.push_high_priority(greeting).await.is_ok() {
-        room.join(push);
-    }
-}
-
-/// Serves a request, and pushes to other connections than the one that asked.
-async fn say(text: Bytes, State(room): State<Room>) -> &'static str {
-    room.tell(&text);
-    "told"
+async fn welcome(push: PushHandle) {
+    // An error says that the connection has ended already.
+    let _ = push
+        .push_high_priority(Envelope::new(NOTICE, "welcome"))
+        .await;
 }
 // ANCHOR_END: handlers
+
+// ANCHOR: room
+/// Serves a request, and pushes to everyone. Who is too slow to listen misses it, and
+/// delays nobody.
+async fn say(text: Bytes, State(room): State<SessionRegistry>) -> String {
+    let frame = Envelope::new(NOTICE, text);
+    let told = room.broadcast(frame, Priority::Low, PushPolicy::DropIfFull);
+    format!("told {}", told.queued)
+}
+// ANCHOR_END: room
 
 // ANCHOR: producer
 /// Starts a producer that outlives the request.
@@ -86,12 +63,13 @@ async fn subscribe(push: PushHandle, clock: Clock, tasks: Tasks) -> &'static str
 // ANCHOR_END: producer
 
 // ANCHOR: app
-fn app() -> WireframeApp {
+fn app(room: &SessionRegistry) -> WireframeApp {
     WireframeApp::new()
         .on_connect(welcome)
         .route(SAY, say)
         .route(SUBSCRIBE, subscribe)
-        .state(Room::default())
+        .registry(room)
+        .state(room.clone())
         .push_limits(limits())
 }
 // ANCHOR_END: app
@@ -105,11 +83,38 @@ fn limits() -> PushLimits {
 }
 // ANCHOR_END: limits
 
+// ANCHOR: rate
+/// On each connection at most 100 pushes per second, and at most 20 at once.
+fn at_ease(app: WireframeApp) -> WireframeApp {
+    const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+    const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
+    app.rate_limit(RateLimit::per_second(RATE).with_burst(BURST))
+}
+// ANCHOR_END: rate
+
+// ANCHOR: dead_letters
+/// Tells whoever runs the server what was accepted and cannot be sent.
+fn without_silence(app: WireframeApp) -> WireframeApp {
+    const MOST: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+    let (sender, letters) = dead_letter_queue(MOST);
+    tokio::spawn(report(letters));
+    app.dead_letters(sender)
+}
+
+async fn report(letters: DeadLetters) {
+    while let Some(letter) = letters.recv().await {
+        let (connection, reason, frame) = (letter.connection, letter.reason, letter.frame);
+        println!("{connection} missed a frame of {}: {reason:?}", frame.id);
+    }
+}
+// ANCHOR_END: dead_letters
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0").await?;
     let (address, handle) = (server.local_addr()?, server.handle());
-    let served = tokio::spawn(server.serve(app()));
+    let room = SessionRegistry::new();
+    let served = tokio::spawn(server.serve(without_silence(at_ease(app(&room)))));
 
     // ANCHOR: on_push
     // A client that serves what the server pushes: no frame is missed, from the first on.
@@ -132,7 +137,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     expect(ben_hears.next().await.transpose()?, "ben", "welcome")?;
 
     let reply = ben.call(Envelope::new(SAY, "hello everyone")).await?;
-    expect(Some(reply), "ben", "told")?;
+    expect(Some(reply), "ben", "told 2")?;
     expect(ana_hears.recv().await, "ana", "hello everyone")?;
     expect(ben_hears.next().await.transpose()?, "ben", "hello everyone")?;
 
@@ -150,6 +155,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     handle.shutdown();
     // Returns when every connection was drained and every producer has ended.
     served.await??;
+    if !room.is_empty() {
+        return Err(format!("{} are still in the room", room.len()).into());
+    }
     println!("everyone has left");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Servers and clients of framed binary protocols, on any async runtime.
 
 mod app;
+mod broadcast;
 mod client;
 mod clock;
 mod driver;
@@ -8,6 +9,7 @@ mod error;
 mod frame;
 mod payload;
 mod push;
+mod registry;
 mod response;
 pub mod rt;
 pub mod server;
@@ -23,6 +25,7 @@ pub use app::{
     App, AtOnce, Extract, Handler, HandlerFuture, HandlerService, Inbound, Needs, Parts, Request,
     RequestService, State, WireframeApp,
 };
+pub use broadcast::Fanout;
 pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
 pub use clock::{Clock, Elapsed};
 pub use driver::{Driver, Environment};
@@ -32,9 +35,11 @@ pub use frame::{Frame, PayloadFrame, Protocol};
 pub use payload::Postcard;
 pub use payload::{Message, Payload, PayloadFormat};
 pub use push::{
-    ConnectionHandle, Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats,
-    Pushed, Reserve, TryPushError,
+    ConnectionHandle, DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters,
+    Permit, Push, PushError, PushHandle, PushLimits, PushPolicy, PushStats, Pushed, Reserve,
+    TryPushError, WeakPushHandle, dead_letter_queue,
 };
+pub use registry::SessionRegistry;
 pub use response::{FrameStream, IntoResponse, Response};
 pub use session::Session;
 pub use tasks::Tasks;
@@ -44,6 +49,6 @@ pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
     CorrelationId, Envelope, EnvelopeProtocol, FairnessConfig, FragmentMeta, FragmentStrategy,
     FrameBuf, HalfClose, Heartbeat, LengthDelimited, Limits, Malformed, Outcome, Peer, Preamble,
-    PrefixWidth, Priority, PushCapacity, PushTiming, Reaction, RequestInfo, Role, Side, Timeouts,
-    Unencodable, View, WireframeProtocol,
+    PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo, Role, Side,
+    Timeouts, Unencodable, View, WireframeProtocol,
 };

@@ -11,8 +11,8 @@ use crate::{
     ids::{CallId, CallKind, CorrelationId, Priority, RequestId},
     protocol::{AnswerOrder, Outcome, Reaction, RequestInfo, WireframeProtocol},
     schedule::{
+        accepted::{Accepted, Released},
         commands::Stage,
-        pushes::{Accepted, Released},
     },
 };
 

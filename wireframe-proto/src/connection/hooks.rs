@@ -7,7 +7,7 @@ use crate::{
     error::{Refusal, Rejected},
     ids::Priority,
     protocol::{Context, RequestInfo, WireframeProtocol},
-    schedule::pushes::{Accepted, Pushes},
+    schedule::{accepted::Accepted, pushes::Pushes},
 };
 
 /// The engine's own place for what hooks push.

@@ -270,7 +270,7 @@ impl<P: WireframeProtocol> Connection<P> {
             }
         };
         self.transmit.clear();
-        self.pushes.ledger.abandon_encoded();
+        self.pushes.abandon_encoded();
         self.close_at = None;
         if !closing.announced {
             let event = Event::Closing(closing.reason.clone());
@@ -315,7 +315,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 frame: accepted.frame,
                 priority,
                 charge: accepted.charge,
-                call: accepted.call,
+                call: accepted.kind.call(),
                 why: UndeliveredReason::ConnectionEnded,
             }));
         }
@@ -346,7 +346,7 @@ impl<P: WireframeProtocol> Connection<P> {
             self.receive = BytesMut::new();
             self.commands.take_all();
             self.transmit.clear();
-            self.pushes.ledger.abandon_encoded();
+            self.pushes.abandon_encoded();
             self.events
                 .retain(|event| matches!(event, Event::Undelivered(_)));
             self.close_at = None;

@@ -235,7 +235,7 @@ impl<P: WireframeProtocol> Connection<P> {
             header: Vec::new(),
             header_len: 0,
             control: VecDeque::new(),
-            pushes: Pushes::new(config.push_bound),
+            pushes: Pushes::new(config.push_bound, config.unsent_pushes),
             commands: Commands::new(P::ANSWERS),
             scheduler: Scheduler::new(config.fairness),
             last_command: None,

@@ -2,6 +2,8 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
+use bytes::Bytes;
+
 use super::Connection;
 use crate::{
     codec::{Codec, FrameBuf},
@@ -11,8 +13,8 @@ use crate::{
     ids::Priority,
     protocol::{Outcome, PushTiming, RequestInfo, WireframeProtocol},
     schedule::{
+        accepted::{Accepted, Kind},
         commands::Stage,
-        pushes::Accepted,
         scheduler::{Ready, Source},
     },
     time::Instant,
@@ -122,10 +124,15 @@ impl<P: WireframeProtocol> Connection<P> {
         let Accepted {
             mut frame,
             charge,
-            call,
+            kind,
         } = accepted;
+        let call = kind.call();
         self.pushes.ledger.encoding(priority, charge);
-        match self.encode(&mut frame, None) {
+        let encoded = match kind {
+            Kind::Plain | Kind::Call(_) => self.encode(&mut frame, None),
+            Kind::Shared(bytes) => self.append_shared(&bytes),
+        };
+        match encoded {
             Ok(()) => {
                 let end = self.transmit.end();
                 self.pushes.ledger.encoded(priority, end);
@@ -135,6 +142,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 if let Some(call) = call {
                     self.calls.sent(call);
                 }
+                self.pushes.keep(priority, frame, call);
             }
             Err(error) => {
                 self.pushes.ledger.refused(priority);
@@ -232,6 +240,18 @@ impl<P: WireframeProtocol> Connection<P> {
         self.framing.encode_header(&mut self.header, frame, &meta)?;
         self.transmit.close_gap(mark, gap, &self.header);
         self.header_len = self.header.len();
+        Ok(())
+    }
+
+    /// Appends wire units that were encoded elsewhere, as they are.
+    fn append_shared(&mut self, bytes: &Bytes) -> Result<(), Unencodable> {
+        let limit = self.config.limits.max_frame_len.get();
+        at_most("max_frame_len", limit, bytes.len())?;
+        if self.transmit.is_empty() {
+            self.last_progress = self.now;
+        }
+        FrameBuf::new(&mut self.transmit).put_bytes(bytes);
+        self.counters.frames_sent += 1;
         Ok(())
     }
 

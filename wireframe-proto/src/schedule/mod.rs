@@ -1,8 +1,12 @@
 //! What is sent next, and what waits to be.
 
+pub(crate) mod accepted;
 pub(crate) mod commands;
 mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
+mod token_bucket;
+mod unsent;
 
-pub use pushes::{Accepted, Released};
+pub use accepted::{Accepted, Released};
+pub use token_bucket::{RateLimit, TokenBucket};

@@ -2,61 +2,19 @@
 
 use alloc::{boxed::Box, collections::VecDeque};
 
+use super::{
+    accepted::{Accepted, Kind, Released},
+    unsent::Unsent,
+};
 use crate::{
-    config::{PushBound, PushCapacity},
+    config::{PushBound, PushCapacity, UnsentPushes},
     ids::{CallId, Priority},
     stats::PushStats,
 };
 
-/// An accepted push: the frame and what it is charged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted<F> {
-    /// The frame.
-    pub frame: F,
-    /// Bytes that it takes of its queue's bound, as
-    /// [`Codec::encoded_len`](crate::Codec::encoded_len) says.
-    pub charge: usize,
-    /// The call that it begins.
-    pub(crate) call: Option<CallId>,
-}
-
-impl<F> Accepted<F> {
-    /// An accepted push.
-    pub const fn new(frame: F, charge: usize) -> Self {
-        Self {
-            frame,
-            charge,
-            call: None,
-        }
-    }
-
-    /// Lets the push begin a call, see
-    /// [`Connection::register_call`](crate::Connection::register_call).
-    pub const fn begin_call(&mut self, call: CallId) {
-        self.call = Some(call);
-    }
-}
-
-/// Slots that a queue has given back, by what became of their frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Released {
-    /// Frames whose last byte the transport has taken.
-    pub sent: u64,
-    /// Frames that could not be encoded.
-    pub unencodable: u64,
-    /// Frames that were queued or under way when the connection ended.
-    pub ended: u64,
-    /// The charges of all of these.
-    pub bytes: usize,
-}
-
-impl Released {
-    /// Slots given back.
-    #[must_use]
-    pub const fn frames(&self) -> u64 {
-        self.sent + self.unencodable + self.ended
-    }
-}
+/// Where a frame ends that is being encoded, and stays so if the protocol panics over it.
+/// It has no frame any more, and is the last.
+const IN_HAND: u64 = u64::MAX;
 
 /// What one priority's slots are in use for. A slot is taken at acceptance and given
 /// back when the transport has the frame's last byte, or the frame was dropped.
@@ -126,7 +84,7 @@ impl Ledger {
     #[inline]
     pub(crate) fn encoding(&mut self, priority: Priority, charge: usize) {
         let encoded = &mut self.account(priority).encoded;
-        encoded.push_back((u64::MAX, charge));
+        encoded.push_back((IN_HAND, charge));
     }
 
     /// The frame was encoded and ends at `end` in the output.
@@ -148,6 +106,15 @@ impl Ledger {
         account.release(charge);
         account.released.unencodable += 1;
         account.stats.unencodable += 1;
+    }
+
+    /// Frames that are encoded, and whose last byte the transport has not taken.
+    fn encoded_frames(&self, priority: Priority) -> usize {
+        match (&self.accounts, priority) {
+            (None, _) => 0,
+            (Some(accounts), Priority::High) => accounts.high.encoded.len(),
+            (Some(accounts), Priority::Low) => accounts.low.encoded.len(),
+        }
     }
 
     fn ended(&mut self, priority: Priority, charge: usize) {
@@ -176,16 +143,12 @@ impl Ledger {
         }
     }
 
-    /// The output that was encoded will not be sent.
-    pub(crate) fn abandon_encoded(&mut self) {
-        if self.accounts.is_none() {
-            return;
-        }
-        for priority in Priority::ALL {
-            while let Some((_, charge)) = self.account(priority).encoded.pop_front() {
-                crate::steps::step();
-                self.ended(priority, charge);
-            }
+    /// The output that was encoded will not be sent: takes the charges of its frames, in
+    /// order.
+    fn take_encoded(&mut self, priority: Priority) -> VecDeque<(u64, usize)> {
+        match &mut self.accounts {
+            Some(accounts) => core::mem::take(&mut accounts.of(priority).encoded),
+            None => VecDeque::new(),
         }
     }
 }
@@ -196,12 +159,14 @@ pub(crate) struct Pushes<F> {
     high: VecDeque<Accepted<F>>,
     low: VecDeque<Accepted<F>>,
     pub(crate) ledger: Ledger,
+    /// Frames that were encoded, if they are kept.
+    unsent: Option<Unsent<F>>,
     /// Whether new pushes are taken.
     pub(crate) open: bool,
 }
 
 impl<F> Pushes<F> {
-    pub(crate) fn new(bound: PushBound) -> Self {
+    pub(crate) fn new(bound: PushBound, unsent: UnsentPushes) -> Self {
         let capacity = match bound {
             PushBound::Engine(capacity) => Some(capacity),
             PushBound::Caller => None,
@@ -213,6 +178,7 @@ impl<F> Pushes<F> {
                 capacity,
                 accounts: None,
             },
+            unsent: (unsent == UnsentPushes::Returned).then(Unsent::default),
             open: true,
         }
     }
@@ -262,6 +228,41 @@ impl<F> Pushes<F> {
         self.queue(priority).pop_front()
     }
 
+    /// A frame was encoded: it is kept until it has been sent, if that was asked for.
+    #[inline]
+    pub(crate) fn keep(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.keep(priority, frame, call);
+            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+        }
+    }
+
+    /// The output that was encoded will not be sent. Where its frames were kept they are
+    /// queued again, ahead of the others and in order, to be taken out as undelivered.
+    pub(crate) fn abandon_encoded(&mut self) {
+        for priority in Priority::ALL {
+            let mut charges = self.ledger.take_encoded(priority);
+            if let Some(&(IN_HAND, charge)) = charges.back() {
+                charges.pop_back();
+                self.ledger.ended(priority, charge);
+            }
+            let kept = match &mut self.unsent {
+                Some(unsent) => unsent.take(priority, charges.len()),
+                None => VecDeque::new(),
+            };
+            for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
+                crate::steps::step();
+                self.ledger.ended(priority, charge);
+            }
+            for ((frame, call), (_, charge)) in kept.into_iter().zip(charges).rev() {
+                crate::steps::step();
+                let mut accepted = Accepted::new(frame, charge);
+                accepted.kind = call.map_or(Kind::Plain, Kind::Call);
+                self.queue(priority).push_front(accepted);
+            }
+        }
+    }
+
     /// Takes a queued frame out because the connection ends.
     pub(crate) fn pop_undelivered(&mut self) -> Option<(Priority, Accepted<F>)> {
         let (priority, accepted) = match self.high.pop_front() {
@@ -285,6 +286,9 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+        }
         match &mut self.ledger.accounts {
             Some(accounts) => core::mem::take(&mut accounts.of(priority).released),
             None => Released::default(),
@@ -297,6 +301,9 @@ impl<F> Pushes<F> {
             if queue.is_empty() {
                 *queue = VecDeque::new();
             }
+        }
+        if let Some(unsent) = &mut self.unsent {
+            unsent.shrink();
         }
         let Some(accounts) = &mut self.ledger.accounts else {
             return;

@@ -11,7 +11,7 @@ mod state;
 use std::fmt;
 
 use tower_layer::Layer;
-use wireframe_proto::{Config, EnvelopeProtocol, PushBound};
+use wireframe_proto::{Config, EnvelopeProtocol, PushBound, RateLimit, UnsentPushes};
 
 pub use extract::{Extract, Inbound, Needs, Parts, State};
 pub(crate) use extract::{Extracted, Surroundings};
@@ -25,7 +25,8 @@ use self::router::{Handlers, Router, Routes, Wrap};
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
-    push::{EncodedLen, PushLimits},
+    push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
+    registry::SessionRegistry,
     sync::Arc,
 };
 
@@ -55,6 +56,9 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     states: StateMap,
     config: Config,
     pushes: PushLimits,
+    rate_limit: Option<RateLimit>,
+    dead_letters: Option<DeadLetterSender<P::Frame>>,
+    registry: Option<SessionRegistry<P::Frame>>,
 }
 
 impl WireframeApp {
@@ -83,6 +87,9 @@ impl<P: Protocol> WireframeApp<P> {
             states: StateMap::default(),
             config: Config::default(),
             pushes: PushLimits::default(),
+            rate_limit: None,
+            dead_letters: None,
+            registry: None,
         }
     }
 
@@ -158,8 +165,9 @@ impl<P: Protocol> WireframeApp<P> {
     }
 
     /// Sets the limits, quotas and time limits of each connection. Its
-    /// [`push_bound`](Config::push_bound) is not looked at: set
-    /// [`push_limits`](Self::push_limits).
+    /// [`push_bound`](Config::push_bound) and [`unsent_pushes`](Config::unsent_pushes)
+    /// are not looked at: set [`push_limits`](Self::push_limits) and
+    /// [`dead_letters`](Self::dead_letters).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -168,6 +176,34 @@ impl<P: Protocol> WireframeApp<P> {
     /// Sets how many pushes may be outstanding on each connection.
     pub fn push_limits(mut self, limits: PushLimits) -> Self {
         self.pushes = limits;
+        self
+    }
+
+    /// Limits how often frames may be pushed on each connection, both priorities together.
+    /// Off by default.
+    ///
+    /// Each push, each call of a client and each frame of a broadcast takes a token; what
+    /// a hook pushes does not. Pushes that wait get theirs in order, those of high
+    /// priority first, see [`PushHandle::push`](crate::PushHandle::push).
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// Gives frames that were accepted and cannot be sent to a
+    /// [dead letter queue](crate::dead_letter_queue): what a
+    /// [`PushPolicy`](crate::PushPolicy) drops, what cannot be encoded, and what was not
+    /// sent when its connection ended. Without one they are dropped and counted.
+    ///
+    /// The frame of a client's call is among them, beside the error that its caller gets.
+    pub fn dead_letters(mut self, queue: DeadLetterSender<P::Frame>) -> Self {
+        self.dead_letters = Some(queue);
+        self
+    }
+
+    /// Enters every connection, from before its `on_connect` handler runs to its end.
+    pub fn registry(mut self, registry: &SessionRegistry<P::Frame>) -> Self {
+        self.registry = Some(registry.clone());
         self
     }
 
@@ -199,10 +235,16 @@ impl<P: Protocol> WireframeApp<P> {
         check_config(&self.config)?;
         let mut config = self.config;
         config.push_bound = PushBound::Caller;
-        let codec = self.protocol.codec();
+        config.unsent_pushes = match self.dead_letters {
+            Some(_) => UnsentPushes::Returned,
+            None => UnsentPushes::Counted,
+        };
+        let protocol = Arc::new(self.protocol);
+        let max_frame_len = config.limits.max_frame_len.get();
+        let encoding = ProtocolEncoding::new(Arc::clone(&protocol), max_frame_len);
         Ok(App {
             shared: Arc::new(Shared {
-                protocol: Arc::new(self.protocol),
+                protocol,
                 handlers: Handlers::new(
                     Router {
                         routes,
@@ -215,9 +257,10 @@ impl<P: Protocol> WireframeApp<P> {
                 states: Arc::new(self.states),
                 config: Arc::new(config),
                 pushes: self.pushes,
-                encoded_len: Arc::new(move |frame| {
-                    wireframe_proto::Codec::encoded_len(&codec, frame)
-                }),
+                rate_limit: self.rate_limit,
+                dead_letters: self.dead_letters,
+                registry: self.registry,
+                encoding: Arc::new(encoding),
             }),
         })
     }
@@ -286,7 +329,10 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) states: Arc<StateMap>,
     pub(crate) config: Arc<Config>,
     pub(crate) pushes: PushLimits,
-    pub(crate) encoded_len: EncodedLen<P::Frame>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
+    pub(crate) registry: Option<SessionRegistry<P::Frame>>,
+    pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 
 impl<P: Protocol> Shared<P> {

@@ -4,7 +4,7 @@ use std::{fmt, task::Waker};
 
 use hashbrown::HashMap;
 use wireframe_proto::{
-    CallId, CallKind, CloseReason, Connection, Refusal, UndeliveredReason, WireframeProtocol,
+    CallId, CallKind, CloseReason, Connection, Refusal, Unencodable, WireframeProtocol,
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     replies::{self, QueueSlot},
 };
 use crate::{
-    push::{Batch, EncodedLen, QueuedCall},
+    push::{Batch, Encoding, QueuedCall},
     sync::{Arc, Mutex, lock},
 };
 
@@ -182,7 +182,7 @@ impl<F> Caller<F> {
         call: CallId,
         frame: F,
         last: bool,
-        encoded_len: &EncodedLen<F>,
+        encoding: &dyn Encoding<F>,
     ) -> bool {
         let ended;
         let slot = if last {
@@ -194,7 +194,7 @@ impl<F> Caller<F> {
         match slot {
             Some(Slot::Single(slot)) => call::come(slot, Ok(frame)),
             Some(Slot::Stream(slot)) => {
-                let charge = encoded_len(&frame);
+                let charge = encoding.encoded_len(&frame);
                 let full = replies::come(slot, frame, charge);
                 if last {
                     replies::end(slot, None);
@@ -215,13 +215,10 @@ impl<F> Caller<F> {
         }
     }
 
-    pub(crate) fn undelivered(&mut self, call: CallId, why: &UndeliveredReason) {
+    /// A call's frame cannot be encoded.
+    pub(crate) fn unencodable(&mut self, call: CallId, error: &Unencodable) {
         if let Some(slot) = self.calls.remove(&call) {
-            let why = match why {
-                UndeliveredReason::Unencodable(error) => error.to_string(),
-                _ => "connection ended".to_owned(),
-            };
-            slot.fail(CallError::Unsent(why));
+            slot.fail(CallError::Unsent(error.to_string()));
         }
     }
 

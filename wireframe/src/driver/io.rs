@@ -119,15 +119,18 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         {
             self.engine.handle_timeout(self.now);
         }
+        self.mailbox.wake_due(self.now);
     }
 
-    /// Sees to it that the driver is woken at the engine's next deadline.
+    /// Sees to it that the driver is woken at the engine's next deadline, and when the
+    /// next token exists that somebody waits for.
     ///
     /// A wake-up that is too early is left where it is: most deadlines move on before
     /// they are reached, and to move a timer costs more than to be woken once for
     /// nothing. A wake-up without a deadline frees the timer.
     pub(super) fn set_alarm(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.engine.poll_timeout().map(|deadline| deadline.at);
+        let deadline = deadline.into_iter().chain(self.mailbox.alarm()).min();
         match (&mut self.sleep, deadline) {
             (None, None) => return false,
             (None, Some(at)) => self.sleep = Some((at, self.surroundings.clock.alarm(at))),

@@ -1,5 +1,6 @@
 //! The future that runs one connection.
 
+mod burial;
 mod hosted;
 mod io;
 mod pool;
@@ -28,7 +29,7 @@ use crate::{
     client::Caller,
     clock::Clock,
     frame::Protocol,
-    push::{Batch, Command, Control, Mailbox, PushHandle, Settled},
+    push::{Batch, Buried, Command, Control, DeadLetterReason, Mailbox, PushHandle, Settled},
     rt::Sleep,
     session::Session,
     sync::{Arc, AtomicU64, Ordering},
@@ -51,7 +52,7 @@ const EVENTS_PER_TURN: usize = 1024;
 /// # Cancel safety
 ///
 /// Dropping it ends the connection at once: handlers and streams are dropped, hooks run,
-/// what was not sent is counted as lost.
+/// what was not sent becomes dead letters, or is counted as lost.
 #[must_use = "a connection does nothing unless it is polled"]
 pub struct Driver<P: Protocol, T: Transport> {
     engine: Connection<Hosted<P>>,
@@ -87,6 +88,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Pushes on their way from the mailbox to the engine.
     /// Boxed on first use: most connections are never pushed to.
     batch: Option<Box<Batch<P::Frame>>>,
+    /// Undelivered pushes that the dead letter queue took, not yet told to the mailbox.
+    buried: Buried,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -129,11 +132,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             address,
         };
         let control = Arc::new(Control::new(&peer));
-        let mailbox = Arc::new(Mailbox::new(
-            Arc::clone(&control),
-            app.pushes,
-            Arc::clone(&app.encoded_len),
-        ));
+        let mailbox = Mailbox::new(Arc::clone(&control), app.pushes, Arc::clone(&app.encoding))
+            .with_extras(
+                app.rate_limit,
+                &app.config.fairness,
+                app.dead_letters.clone(),
+                &environment.clock,
+            );
+        let mailbox = Arc::new(mailbox);
         let session = Session::new(P::Session::default());
         let hosted = Hosted::new(
             Arc::clone(&app.protocol),
@@ -169,6 +175,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             unflushed: false,
             ended: None,
             batch: None,
+            buried: Buried::default(),
         }
     }
 
@@ -252,7 +259,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.mailbox.drain_into(batch);
         if let Some(caller) = &mut self.caller {
             let refused = caller.begin(batch, &mut self.engine);
-            lose(&self.mailbox, refused);
+            let reason = match self.engine.state() {
+                State::Active => DeadLetterReason::CallRefused,
+                _ => DeadLetterReason::ConnectionClosed,
+            };
+            burial::lose(&self.mailbox, refused, &reason);
         }
         let Batch { high, low, .. } = &mut **batch;
         self.engine.accept_pushes(Priority::High, high);
@@ -262,18 +273,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    /// Drops what was accepted and can not be sent any more.
-    fn lose_batch(&mut self) {
-        if let Some(batch) = self.batch.take() {
-            lose(&self.mailbox, *batch);
-        }
-    }
-
     /// Gives the slots of what was sent or dropped back.
     fn settle(&mut self) {
         self.mailbox.settle(&Settled {
             high: self.engine.take_released(Priority::High),
             low: self.engine.take_released(Priority::Low),
+            buried: std::mem::take(&mut self.buried),
         });
     }
 
@@ -300,7 +305,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 continue;
             }
             self.rest();
-            if self.mailbox.park(cx.waker()) {
+            let armed = self.sleep.as_ref().map(|(at, _)| *at);
+            if self.mailbox.park(cx.waker(), armed) {
                 let caller = self.caller.as_deref();
                 if !self.tasks.has_woken() && !caller.is_some_and(Caller::has_news) {
                     return Poll::Pending;
@@ -330,8 +336,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.engine.shutdown(self.now, Shutdown::Immediate);
         }
         while let Some(event) = self.engine.poll_event(self.now) {
-            if let Event::Closed(reason) = event {
-                return reason;
+            match event {
+                Event::Closed(reason) => return reason,
+                Event::Undelivered(undelivered) => self.undelivered(undelivered),
+                _ => {}
             }
         }
         CloseReason::ProtocolPanicked
@@ -339,24 +347,33 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends what outlives the engine.
     fn close_mailbox(&mut self, reason: &CloseReason) {
+        if let Some(registry) = &self.app.registry {
+            registry.leave(self.control.id());
+        }
         self.drop_tasks();
         self.settle();
         if let Some(caller) = &mut self.caller {
             caller.fail_all(reason);
         }
+        self.lose_batch();
         let leftovers = self.mailbox.end();
         if let Some(caller) = &mut self.caller {
             caller.end(reason, &leftovers.calls);
         }
-        task::discard(leftovers);
-        self.lose_batch();
+        burial::lose(
+            &self.mailbox,
+            leftovers,
+            &DeadLetterReason::ConnectionClosed,
+        );
+        self.log_losses(reason);
     }
-}
 
-/// Drops pushes because their connection ends.
-fn lose<F>(mailbox: &Mailbox<F>, batch: Batch<F>) {
-    mailbox.settle(&batch.as_ended());
-    task::discard(batch);
+    /// Enters the connection where others look for it.
+    fn register(&self) {
+        if let Some(registry) = &self.app.registry {
+            registry.enter(self.control.id(), self.surroundings.push.downgrade());
+        }
+    }
 }
 
 impl<P: Protocol, T: Transport> Future for Driver<P, T> {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, task::Context};
 
-use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo, UndeliveredReason};
+use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo};
 
 use super::{
     Driver, EVENTS_PER_TURN, pool,
@@ -66,7 +66,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller
-                    && !caller.replied(call, frame, last, &self.app.encoded_len)
+                    && !caller.replied(call, frame, last, &*self.app.encoding)
                 {
                     self.engine.hold_input(true, self.now);
                 }
@@ -76,16 +76,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     caller.reply_ended(call);
                 }
             }
-            Event::Undelivered(undelivered) => {
-                let connection = self.control.id();
-                if let UndeliveredReason::Unencodable(error) = &undelivered.why {
-                    tracing::warn!(%connection, %error, "a push was dropped");
-                }
-                if let (Some(caller), Some(call)) = (&mut self.caller, undelivered.call) {
-                    caller.undelivered(call, &undelivered.why);
-                }
-                task::discard(undelivered);
-            }
+            Event::Undelivered(undelivered) => self.undelivered(undelivered),
             Event::Closing(reason) => {
                 tracing::debug!(connection = %self.control.id(), %reason, "closing");
                 self.drop_tasks();
@@ -209,6 +200,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn serve_connect(&mut self, cx: &mut Context<'_>) {
         if !self.connected && self.is_open() && !self.engine.awaits_preamble() {
             self.connected = true;
+            self.register();
             self.start_connect(cx);
         }
     }

@@ -178,7 +178,8 @@ impl ConnectionHandle {
         self.control.give(CLOSE);
     }
 
-    /// Ends the connection at once; what is undelivered is lost.
+    /// Ends the connection at once; what is undelivered becomes dead letters, if the app
+    /// has a queue for them, or is lost.
     pub fn abort(&self) {
         self.control.give(ABORT);
     }

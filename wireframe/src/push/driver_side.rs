@@ -1,8 +1,8 @@
 //! The calls of a mailbox that its driver makes.
 
-use std::{collections::VecDeque, task::Waker};
+use std::{collections::VecDeque, mem, task::Waker};
 
-use wireframe_proto::{Accepted, Priority, Released};
+use wireframe_proto::{Accepted, Instant, Priority, Released};
 
 use super::{
     lane::Wakers,
@@ -17,6 +17,17 @@ pub(crate) struct Settled {
     pub(crate) high: Released,
     /// Of low pushes.
     pub(crate) low: Released,
+    /// Which of these the dead letter queue took.
+    pub(crate) buried: Buried,
+}
+
+/// Frames that the dead letter queue took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Buried {
+    /// Of those that could not be encoded.
+    pub(crate) unencodable: u64,
+    /// Of those that were left when the connection ended.
+    pub(crate) ended: u64,
 }
 
 /// Frames that have left the mailbox.
@@ -53,6 +64,7 @@ impl<F> Batch<F> {
         Settled {
             high: ended(&self.high),
             low: ended(&self.low),
+            buried: Buried::default(),
         }
     }
 }
@@ -88,7 +100,10 @@ impl<F> Mailbox<F> {
     /// After true the driver looks once more at its other sources of work, and calls
     /// [`Signal::resume`](super::Signal::resume) if it goes on after all. An idle
     /// mailbox gives its memory up here.
-    pub(crate) fn park(&self, waker: &Waker) -> bool {
+    ///
+    /// The driver's timer is set for `armed`: it may not sleep past a token that somebody
+    /// waits for.
+    pub(crate) fn park(&self, waker: &Waker, armed: Option<Instant>) -> bool {
         if self.filled.load(Ordering::Relaxed) || self.control.has_command() {
             return false;
         }
@@ -99,8 +114,12 @@ impl<F> Mailbox<F> {
             inner.high.shrink();
             inner.low.shrink();
         }
+        let in_time = inner
+            .rate
+            .as_ref()
+            .is_none_or(|rate| !rate.is_due_before(armed));
         drop(inner);
-        let may_sleep = idle && !self.control.has_command();
+        let may_sleep = idle && in_time && !self.control.has_command();
         if !may_sleep {
             self.control.signal().resume();
         }
@@ -112,44 +131,66 @@ impl<F> Mailbox<F> {
         if settled.high.frames() == 0 && settled.low.frames() == 0 {
             return;
         }
-        let Settled { high, low } = settled;
+        let Settled { high, low, buried } = settled;
         let mut wakers = Wakers::default();
+        let now = self.token_time();
         let mut inner = self.lock();
-        inner.high.release(high, &mut wakers);
-        inner.low.release(low, &mut wakers);
-        let counted = &mut inner.counted;
+        inner.high.release(high);
+        inner.low.release(low);
+        inner.wake_ready(&Priority::ALL, now, &mut wakers);
+        let counted = inner.counted();
+        let (unencodable, ended) = (high.unencodable + low.unencodable, high.ended + low.ended);
         counted.sent += high.sent + low.sent;
-        counted.lost_unencodable += high.unencodable + low.unencodable;
-        counted.lost_closed += high.ended + low.ended;
-        drop(inner);
-        wakers.wake();
+        counted.dead_lettered += buried.unencodable + buried.ended;
+        counted.lost_unencodable += unencodable.saturating_sub(buried.unencodable);
+        counted.lost_closed += ended.saturating_sub(buried.ended);
+        self.leave_lock(inner, now, wakers);
+    }
+
+    /// When the driver has to call [`wake_due`](Self::wake_due).
+    pub(crate) fn alarm(&self) -> Option<Instant> {
+        if !self.is_limited() {
+            return None;
+        }
+        self.lock().rate.as_ref().and_then(|rate| rate.alarm())
+    }
+
+    /// Wakes those for whom there are tokens now.
+    pub(crate) fn wake_due(&self, now: Instant) {
+        if !self.is_limited() {
+            return;
+        }
+        let mut inner = self.lock();
+        let alarm = inner.rate.as_ref().and_then(|rate| rate.alarm());
+        if alarm.is_none_or(|alarm| alarm > now) {
+            return;
+        }
+        let mut wakers = Wakers::default();
+        inner.wake_ready(&Priority::ALL, Some(now), &mut wakers);
+        self.leave_lock(inner, Some(now), wakers);
     }
 
     /// Takes nothing new from now on; what was accepted stays, those who wait are refused.
     pub(crate) fn close_to_new(&self) {
         let mut wakers = Wakers::default();
         let mut inner = self.lock();
-        inner.open = false;
-        inner.high.wake_all(&mut wakers);
-        inner.low.wake_all(&mut wakers);
+        inner.close(&mut wakers);
         drop(inner);
         wakers.wake();
     }
 
-    /// Ends the mailbox: takes nothing new, counts what is in it as lost and hands it over.
+    /// Ends the mailbox: takes nothing new, and hands over what is in it.
     ///
-    /// What the engine still has is the driver's to [`settle`](Self::settle) as closed.
+    /// That, and what the engine still has, is the driver's to [`settle`](Self::settle).
     pub(crate) fn end(&self) -> Batch<F> {
         let mut wakers = Wakers::default();
         let mut inner = self.lock();
-        inner.open = false;
+        inner.close(&mut wakers);
         let leftovers = Batch {
-            high: inner.high.take_all(&mut wakers),
-            low: inner.low.take_all(&mut wakers),
-            calls: std::mem::take(&mut inner.calls),
+            high: mem::take(&mut inner.high.queue),
+            low: mem::take(&mut inner.low.queue),
+            calls: mem::take(&mut inner.calls),
         };
-        let lost = leftovers.high.len() + leftovers.low.len();
-        inner.counted.lost_closed += lost as u64;
         self.filled.store(false, Ordering::Relaxed);
         drop(inner);
         self.control.signal().retire();
@@ -157,11 +198,11 @@ impl<F> Mailbox<F> {
         leftovers
     }
 
-    /// Queues a frame from within a hook, or gives it back.
+    /// Queues a frame from within a hook, or gives it back. It takes no token.
     ///
     /// Hooks run inside the driver, which drains before it sleeps: nobody is woken.
     pub(crate) fn hook_push(&self, priority: Priority, frame: F) -> Result<(), F> {
-        self.try_enter(priority, frame)
+        self.try_enter(priority, self.measure(frame), None)
             .map_err(super::TryPushError::into_frame)
     }
 }

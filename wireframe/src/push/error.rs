@@ -1,9 +1,10 @@
 //! Why a push was refused; the frame comes back.
 
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, time::Duration};
 
 const CLOSED: &str = "the connection has ended or takes no more pushes";
 const FULL: &str = "the push queue is full";
+const RATE_LIMITED: &str = "pushes come faster than their rate limit allows";
 
 /// A push was refused for good.
 ///
@@ -34,6 +35,13 @@ impl<F> PushError<F> {
 pub enum TryPushError<F> {
     /// There is no room now.
     Full(F),
+    /// There is room, but no token of the [rate limit](crate::WireframeApp::rate_limit).
+    RateLimited {
+        /// The refused frame.
+        frame: F,
+        /// In so much time there will be a token, which others may take first.
+        retry_after: Duration,
+    },
     /// The connection has ended, or drains and takes nothing new.
     Closed(F),
 }
@@ -43,7 +51,7 @@ impl<F> TryPushError<F> {
     #[must_use]
     pub fn into_frame(self) -> F {
         match self {
-            Self::Full(frame) | Self::Closed(frame) => frame,
+            Self::Full(frame) | Self::RateLimited { frame, .. } | Self::Closed(frame) => frame,
         }
     }
 }
@@ -67,6 +75,10 @@ impl<F> fmt::Debug for TryPushError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
+            Self::RateLimited { retry_after, .. } => f
+                .debug_struct("RateLimited")
+                .field("retry_after", retry_after)
+                .finish_non_exhaustive(),
             Self::Closed(_) => f.write_str("Closed(..)"),
         }
     }
@@ -84,6 +96,7 @@ impl<F> fmt::Display for TryPushError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str(FULL),
+            Self::RateLimited { .. } => f.write_str(RATE_LIMITED),
             Self::Closed(_) => f.write_str(CLOSED),
         }
     }
@@ -104,6 +117,7 @@ impl<F> From<TryPushError<F>> for io::Error {
     fn from(error: TryPushError<F>) -> Self {
         match error {
             TryPushError::Full(_) => Self::new(io::ErrorKind::WouldBlock, FULL),
+            TryPushError::RateLimited { .. } => Self::new(io::ErrorKind::WouldBlock, RATE_LIMITED),
             TryPushError::Closed(_) => Self::new(io::ErrorKind::BrokenPipe, CLOSED),
         }
     }

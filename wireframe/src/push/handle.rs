@@ -2,17 +2,19 @@
 
 use std::fmt;
 
-use wireframe_proto::{Envelope, Priority, PushCapacity};
+use bytes::Bytes;
+use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity};
 
 use super::{
     control::ConnectionHandle,
+    encoding::Encoding,
     error::TryPushError,
     mailbox::{Mailbox, QueuedCall},
     policy::{PushPolicy, Pushed},
     stats::PushStats,
     wait::{Push, Reserve},
 };
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 
 /// Pushes frames to one connection, from any thread or task.
 ///
@@ -45,6 +47,11 @@ impl<F> PushHandle<F> {
     /// But one that was woken holds no slot: whoever pushes before it is polled may take
     /// the room, and it waits on at the head of the line. So producers that never wait can
     /// keep those who do waiting, for as long as they take all room first.
+    ///
+    /// Where the rate is limited a push waits for a token as well, and takes both in one
+    /// step. Tokens come to high pushes that wait before low ones, but after
+    /// [`max_high_before_low`](wireframe_proto::FairnessConfig::max_high_before_low)
+    /// consecutive ones for high pushes, a low one that waits gets one.
     ///
     /// # Errors
     ///
@@ -95,49 +102,43 @@ impl<F> PushHandle<F> {
         self.mailbox.control().signal().unpark();
     }
 
-    /// Pushes a frame if there is room, and never waits.
+    /// Pushes a frame if there is room, and a token where the rate of pushes is limited;
+    /// never waits.
     ///
     /// Where someone waits for more room than is left, there is none for others either.
     /// It may go before a [`push`](Self::push) that was woken and has not been polled yet.
     ///
     /// # Errors
     ///
-    /// [`TryPushError::Full`] or [`TryPushError::Closed`], each with the frame.
+    /// [`TryPushError::Full`], [`TryPushError::RateLimited`] or [`TryPushError::Closed`],
+    /// each with the frame.
     pub fn try_push(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
-        self.mailbox.try_enter(priority, frame)?;
+        let accepted = self.mailbox.measure(frame);
+        let now = self.mailbox.token_time();
+        self.mailbox.try_enter(priority, accepted, now)?;
         self.mailbox.control().signal().unpark();
         Ok(())
     }
 
-    /// Pushes a frame if there is room, else does as the policy says; never waits.
+    /// Pushes a frame if there is room, else does as the policy says; never waits. A
+    /// missing token counts as missing room.
     ///
     /// # Errors
     ///
-    /// [`TryPushError::Closed`] with the frame, and [`TryPushError::Full`] with it under
-    /// [`PushPolicy::ReturnErrorIfFull`].
+    /// [`TryPushError::Closed`] with the frame; under [`PushPolicy::ReturnErrorIfFull`]
+    /// also [`TryPushError::Full`] and [`TryPushError::RateLimited`].
     pub fn push_with_policy(
         &self,
         priority: Priority,
         frame: F,
         policy: PushPolicy,
     ) -> Result<Pushed, TryPushError<F>> {
-        let frame = match self.try_push(priority, frame) {
-            Ok(()) => return Ok(Pushed::Queued),
-            Err(TryPushError::Full(frame)) => frame,
-            Err(closed @ TryPushError::Closed(_)) => return Err(closed),
-        };
-        if policy == PushPolicy::ReturnErrorIfFull {
-            return Err(TryPushError::Full(frame));
-        }
-        let dropped = self.mailbox.count_policy_loss();
-        if policy == PushPolicy::WarnAndDropIfFull && dropped.is_power_of_two() {
-            let connection = self.mailbox.control().id();
-            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
-        }
-        Ok(Pushed::Dropped)
+        let accepted = self.mailbox.measure(frame);
+        self.mailbox.push_with_policy(priority, accepted, policy)
     }
 
-    /// Waits for a slot and takes it ahead of its frame.
+    /// Waits for a slot, and a token where the rate of pushes is limited, and takes both
+    /// ahead of their frame.
     ///
     /// # Errors
     ///
@@ -146,9 +147,36 @@ impl<F> PushHandle<F> {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future has taken nothing; a dropped permit gives its slot back.
+    /// A dropped future has taken nothing; a dropped permit gives back what it holds.
     pub fn reserve(&self, priority: Priority) -> Reserve<'_, F> {
         Reserve::new(&self.mailbox, priority)
+    }
+
+    /// Pushes a frame that is encoded already, if it could be.
+    pub(crate) fn push_encoded(
+        &self,
+        priority: Priority,
+        frame: F,
+        encoded: Option<Arc<Bytes>>,
+        policy: PushPolicy,
+    ) -> Result<Pushed, TryPushError<F>> {
+        let accepted = match encoded {
+            Some(encoded) => Accepted::shared(frame, encoded),
+            None => self.mailbox.measure(frame),
+        };
+        self.mailbox.push_with_policy(priority, accepted, policy)
+    }
+
+    pub(crate) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
+        self.mailbox.encoding()
+    }
+
+    /// A handle that does not keep what the connection has left behind in memory.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPushHandle<F> {
+        WeakPushHandle {
+            mailbox: Arc::downgrade(&self.mailbox),
+        }
     }
 
     /// The connection that this pushes to.
@@ -182,12 +210,52 @@ impl<F> PushHandle<F> {
     }
 }
 
+/// A [`PushHandle`] that keeps nothing of its connection in memory.
+///
+/// ```
+/// use wireframe::{PushHandle, WeakPushHandle};
+///
+/// fn is_connected(weak: &WeakPushHandle<Vec<u8>>) -> bool {
+///     weak.upgrade().is_some_and(|handle| !handle.is_closed())
+/// }
+/// ```
+pub struct WeakPushHandle<F = Envelope> {
+    mailbox: Weak<Mailbox<F>>,
+}
+
+impl<F> WeakPushHandle<F> {
+    /// The handle; `None` once the connection has ended and no other handle is left.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<PushHandle<F>> {
+        self.mailbox.upgrade().map(PushHandle::new)
+    }
+
+    /// Whether there is still something to upgrade to.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.mailbox.strong_count() > 0
+    }
+}
+
 // By hand, because a derived one would demand `F: Clone`.
 impl<F> Clone for PushHandle<F> {
     fn clone(&self) -> Self {
         Self {
             mailbox: Arc::clone(&self.mailbox),
         }
+    }
+}
+
+impl<F> Clone for WeakPushHandle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            mailbox: Weak::clone(&self.mailbox),
+        }
+    }
+}
+
+impl<F> fmt::Debug for WeakPushHandle<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakPushHandle").finish_non_exhaustive()
     }
 }
 

@@ -19,8 +19,9 @@ impl Wakers {
     }
 }
 
+/// So much of a lane's room.
 #[derive(Clone, Copy, Default)]
-struct Slots {
+pub(super) struct Slots {
     frames: usize,
     bytes: usize,
 }
@@ -31,10 +32,11 @@ const KEPT_WHEN_IDLE: usize = 4;
 
 /// One priority's queue, its bound, and those who wait for room in it.
 ///
-/// Invariant: if the first in line would find room, somebody woken has yet to come, and
-/// either takes that room, rejoins at the head, or leaves and has it given to the next.
-/// So whatever makes room (a release, a dropped permit, a waiter that leaves) ends with
-/// [`wake_ready`](Self::wake_ready).
+/// Invariant: if the first in line would find room, and a token where they are limited,
+/// somebody woken has yet to come, and either takes that room, rejoins at the head, or
+/// leaves and has it given to the next. So whatever makes room (a release, a dropped
+/// permit, a waiter that leaves) is followed by
+/// [`Inner::wake_ready`](super::mailbox::Inner::wake_ready).
 pub(super) struct Lane<F> {
     pub(super) queue: VecDeque<Accepted<F>>,
     /// Boxed on first use, and given up when idle.
@@ -106,29 +108,42 @@ impl<F> Lane<F> {
     }
 
     /// Gives back a slot taken before.
-    pub(super) fn unreserve(&mut self, wakers: &mut Wakers) {
+    pub(super) fn unreserve(&mut self) {
         self.used.frames = self.used.frames.saturating_sub(1);
         self.permits = self.permits.saturating_sub(1);
-        self.wake_ready(wakers);
     }
 
     /// Gives back the slots of frames that are done with.
-    pub(super) fn release(&mut self, released: &Released, wakers: &mut Wakers) {
+    pub(super) fn release(&mut self, released: &Released) {
         let frames = usize::try_from(released.frames()).unwrap_or(usize::MAX);
         self.used.frames = self.used.frames.saturating_sub(frames);
         self.used.bytes = self.used.bytes.saturating_sub(released.bytes);
-        self.wake_ready(wakers);
+    }
+
+    /// What is outstanding.
+    pub(super) fn used(&self) -> Slots {
+        self.used
+    }
+
+    /// Whether somebody waits who would find room beside `used`.
+    pub(super) fn first_fits(&self, used: Slots) -> bool {
+        self.first_charge()
+            .is_some_and(|charge| self.fits_beside(used, charge))
+    }
+
+    /// Wakes the first in line, and counts what it asks for as used.
+    pub(super) fn wake_first(&mut self, used: &mut Slots, wakers: &mut Wakers) {
+        let charge = self.first_charge().unwrap_or_default();
+        used.frames += 1;
+        used.bytes = used.bytes.saturating_add(charge);
+        wakers.0.extend(self.waiters().wake_first());
     }
 
     /// Wakes as many as would find room if all of them came at once.
     pub(super) fn wake_ready(&mut self, wakers: &mut Wakers) {
         let mut used = self.used;
-        while let Some(charge) = self.first_charge()
-            && self.fits_beside(used, charge)
-        {
-            used.frames += 1;
-            used.bytes = used.bytes.saturating_add(charge);
-            wakers.0.extend(self.waiters().wake_first());
+        while self.first_fits(used) {
+            self.wake_first(&mut used, wakers);
         }
     }
 
@@ -153,21 +168,6 @@ impl<F> Lane<F> {
         } else {
             target.append(&mut self.queue);
         }
-    }
-
-    /// Takes the queue out for good.
-    pub(super) fn take_all(&mut self, wakers: &mut Wakers) -> VecDeque<Accepted<F>> {
-        let taken = mem::take(&mut self.queue);
-        let frames = Released {
-            ended: taken.len() as u64,
-            bytes: taken
-                .iter()
-                .fold(0, |sum, accepted| sum.saturating_add(accepted.charge)),
-            ..Released::default()
-        };
-        self.release(&frames, wakers);
-        self.wake_all(wakers);
-        taken
     }
 
     #[cfg(test)]

@@ -1,39 +1,49 @@
 //! The queues between those who push and the driver.
 
-use std::{
-    fmt,
-    task::{Context, Poll, Waker},
-};
+use std::fmt;
 
-use wireframe_proto::{Accepted, CorrelationId, Priority, PushCapacity};
+use wireframe_proto::{
+    Accepted, CorrelationId, FairnessConfig, Instant, Priority, PushCapacity, RateLimit,
+};
 
 use super::{
     capacity::PushLimits,
     control::Control,
+    dead_letter::DeadLetterSender,
+    encoding::Encoding,
     error::{PushError, TryPushError},
     lane::{Lane, Wakers},
+    rate::Rate,
     stats::PushStats,
-    waiters::Key,
 };
 use crate::{
     client::Slot,
+    clock::Clock,
     sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock},
 };
-
-/// How many bytes a frame is charged with: `Codec::encoded_len`.
-pub(crate) type EncodedLen<F> = Arc<dyn Fn(&F) -> usize + Send + Sync>;
 
 /// The queues between those who push on a connection and its driver.
 ///
 /// One short critical section per push; measuring a frame, waking, and dropping frames
-/// or wakers happen outside it. The calls of the driver are in `driver_side`.
+/// or wakers happen outside it. The calls of the driver are in `driver_side`, waiting is
+/// in `turn`, and what becomes of frames that find no room in `disposal`.
 pub(crate) struct Mailbox<F> {
     pub(super) control: Arc<Control>,
     pub(super) inner: Mutex<Inner<F>>,
     /// Set under the lock when a frame is queued, cleared under it when they are taken.
     /// Read without it, it is a hint; the look before the driver sleeps takes the lock.
     pub(super) filled: AtomicBool,
-    encoded_len: EncodedLen<F>,
+    encoding: Arc<dyn Encoding<F>>,
+    /// Boxed, because most connections have none of it.
+    pub(super) extras: Option<Box<Extras<F>>>,
+}
+
+/// What only the mailbox of an app with a rate limit or a dead letter queue has.
+pub(super) struct Extras<F> {
+    /// Read outside the lock: it is foreign code.
+    pub(super) clock: Clock,
+    is_limited: bool,
+    pub(super) dead_letters: Option<DeadLetterSender<F>>,
 }
 
 /// A call that waits for the driver to begin it.
@@ -51,16 +61,83 @@ pub(super) struct Inner<F> {
     /// Which of the low frames begin calls, by their place in the queue.
     pub(super) calls: Vec<(usize, QueuedCall<F>)>,
     pub(super) open: bool,
-    /// All terms but `queued`, which the lanes know.
-    pub(super) counted: PushStats,
+    /// The rate limit, while the mailbox is open.
+    pub(super) rate: Option<Box<Rate>>,
+    /// All terms but `queued`, which the lanes know. Boxed on first use: many connections
+    /// are never pushed to.
+    pub(super) counted: Option<Box<PushStats>>,
 }
 
 impl<F> Inner<F> {
-    fn lane(&mut self, priority: Priority) -> &mut Lane<F> {
+    pub(super) fn lane(&mut self, priority: Priority) -> &mut Lane<F> {
         match priority {
             Priority::High => &mut self.high,
             Priority::Low => &mut self.low,
         }
+    }
+
+    #[inline]
+    pub(super) fn counted(&mut self) -> &mut PushStats {
+        self.counted.get_or_insert_default()
+    }
+
+    /// Takes a token, or says when there will be one. There is no need of one at no time.
+    pub(super) fn take_token(
+        &mut self,
+        priority: Priority,
+        now: Option<Instant>,
+    ) -> Result<(), Instant> {
+        match (&mut self.rate, now) {
+            (Some(rate), Some(now)) => rate.take(priority, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Room was made in these lanes, or a token was given back: wakes as many as would
+    /// find both if all of them came at once.
+    pub(super) fn wake_ready(
+        &mut self,
+        lanes: &[Priority],
+        now: Option<Instant>,
+        wakers: &mut Wakers,
+    ) {
+        let (Some(rate), Some(now)) = (&mut self.rate, now) else {
+            for &priority in lanes {
+                self.lane(priority).wake_ready(wakers);
+            }
+            return;
+        };
+        // They compete for the tokens, so whoever waits in either lane has its turn.
+        let Self { high, low, .. } = self;
+        let (mut high_used, mut low_used) = (high.used(), low.used());
+        let mut turns = rate.turns(now);
+        while let Some(turn) = turns.next(high.first_fits(high_used), low.first_fits(low_used)) {
+            match turn {
+                Priority::High => high.wake_first(&mut high_used, wakers),
+                Priority::Low => low.wake_first(&mut low_used, wakers),
+            }
+        }
+    }
+
+    /// Takes nothing new, and tells those who wait.
+    pub(super) fn close(&mut self, wakers: &mut Wakers) {
+        self.open = false;
+        self.rate = None;
+        self.high.wake_all(wakers);
+        self.low.wake_all(wakers);
+    }
+
+    /// Sets the alarm for those who wait for nothing but a token. Due after every change
+    /// of who waits, of the room there is, and of the tokens; says whether the driver,
+    /// if it sleeps, has to look.
+    #[must_use = "the driver may sleep too long"]
+    fn set_alarm(&mut self, now: Option<Instant>) -> bool {
+        let (Some(rate), Some(now)) = (&mut self.rate, now) else {
+            return false;
+        };
+        let waits = |lane: &Lane<F>| lane.first_fits(lane.used());
+        rate.set_alarm(waits(&self.high) || waits(&self.low), now);
+        rate.take_alarm_moved()
     }
 }
 
@@ -68,7 +145,7 @@ impl<F> Mailbox<F> {
     pub(crate) fn new(
         control: Arc<Control>,
         limits: PushLimits,
-        encoded_len: EncodedLen<F>,
+        encoding: Arc<dyn Encoding<F>>,
     ) -> Self {
         Self {
             control,
@@ -77,10 +154,36 @@ impl<F> Mailbox<F> {
                 low: Lane::new(limits.low),
                 calls: Vec::new(),
                 open: true,
-                counted: PushStats::default(),
+                rate: None,
+                counted: None,
             }),
             filled: AtomicBool::new(false),
-            encoded_len,
+            encoding,
+            extras: None,
+        }
+    }
+
+    /// The same mailbox with what an app may have beyond that.
+    pub(crate) fn with_extras(
+        self,
+        limit: Option<RateLimit>,
+        fairness: &FairnessConfig,
+        dead_letters: Option<DeadLetterSender<F>>,
+        clock: &Clock,
+    ) -> Self {
+        if limit.is_none() && dead_letters.is_none() {
+            return self;
+        }
+        let rate = |limit| Rate::new(limit, fairness.max_high_before_low, clock.now());
+        self.lock().rate = limit.map(rate).map(Box::new);
+        let extras = Extras {
+            clock: clock.clone(),
+            is_limited: limit.is_some(),
+            dead_letters,
+        };
+        Self {
+            extras: Some(Box::new(extras)),
+            ..self
         }
     }
 
@@ -105,18 +208,40 @@ impl<F> Mailbox<F> {
         let queued = inner.high.queued() + inner.low.queued();
         PushStats {
             queued: queued as u64,
-            ..inner.counted
+            ..inner.counted.as_deref().copied().unwrap_or_default()
         }
     }
 
     pub(super) fn measure(&self, frame: F) -> Accepted<F> {
-        let charge = (self.encoded_len)(&frame);
+        let charge = self.encoding.encoded_len(&frame);
         Accepted::new(frame, charge)
     }
 
-    /// Queues a frame if there is room, without waking the driver.
-    pub(super) fn try_enter(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
-        let accepted = self.measure(frame);
+    pub(super) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
+        &self.encoding
+    }
+
+    /// Whether pushes take tokens.
+    pub(super) fn is_limited(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.is_limited)
+    }
+
+    /// The time, where pushes take tokens. Ask before taking the lock.
+    pub(super) fn token_time(&self) -> Option<Instant> {
+        match &self.extras {
+            Some(extras) if extras.is_limited => Some(extras.clock.now()),
+            _ => None,
+        }
+    }
+
+    /// Queues a frame if there is room, without waking the driver. It takes a token at
+    /// the given time, and none at no time.
+    pub(super) fn try_enter(
+        &self,
+        priority: Priority,
+        accepted: Accepted<F>,
+        now: Option<Instant>,
+    ) -> Result<(), TryPushError<F>> {
         let mut inner = self.lock();
         if !inner.open {
             return Err(TryPushError::Closed(accepted.frame));
@@ -124,56 +249,15 @@ impl<F> Mailbox<F> {
         if !inner.lane(priority).admits(accepted.charge) {
             return Err(TryPushError::Full(accepted.frame));
         }
+        if let Err(next) = inner.take_token(priority, now) {
+            return Err(TryPushError::RateLimited {
+                retry_after: next.saturating_duration_since(now.unwrap_or(next)),
+                frame: accepted.frame,
+            });
+        }
         self.enter(&mut inner, priority, accepted);
+        self.leave_lock(inner, now, Wakers::default());
         Ok(())
-    }
-
-    /// Queues the frame once there is room.
-    ///
-    /// Takes the frame out of `slot` when it is ready.
-    pub(super) fn poll_push(
-        &self,
-        cx: &Context<'_>,
-        place: &mut Place,
-        slot: &mut Option<Accepted<F>>,
-        call: &mut Option<QueuedCall<F>>,
-    ) -> Poll<Result<(), PushError<F>>> {
-        let Some(charge) = slot.as_ref().map(|accepted| accepted.charge) else {
-            return Poll::Pending;
-        };
-        let Some(mut inner) = self.poll_turn(cx, place, charge) else {
-            return Poll::Pending;
-        };
-        let Some(accepted) = slot.take() else {
-            return Poll::Pending;
-        };
-        if !inner.open {
-            return Poll::Ready(Err(PushError::Closed(accepted.frame)));
-        }
-        if let Some(call) = call.take() {
-            let at = inner.lane(place.priority).queue.len();
-            inner.calls.push((at, call));
-        }
-        self.enter(&mut inner, place.priority, accepted);
-        drop(inner);
-        self.control.signal().unpark();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes a slot for a frame to come, once there is one.
-    pub(super) fn poll_reserve(
-        &self,
-        cx: &Context<'_>,
-        place: &mut Place,
-    ) -> Poll<Result<(), PushError<()>>> {
-        let Some(mut inner) = self.poll_turn(cx, place, 0) else {
-            return Poll::Pending;
-        };
-        if !inner.open {
-            return Poll::Ready(Err(PushError::Closed(())));
-        }
-        inner.lane(place.priority).reserve();
-        Poll::Ready(Ok(()))
     }
 
     /// Queues a frame in a slot taken before; refused, it leaves the slot taken.
@@ -190,112 +274,46 @@ impl<F> Mailbox<F> {
         Ok(())
     }
 
+    /// Gives a slot and its token back.
     pub(super) fn unreserve(&self, priority: Priority) {
         let mut wakers = Wakers::default();
-        self.lock().lane(priority).unreserve(&mut wakers);
-        wakers.wake();
+        let now = self.token_time();
+        let mut inner = self.lock();
+        inner.lane(priority).unreserve();
+        if let Some(rate) = &mut inner.rate {
+            rate.give_back();
+        }
+        inner.wake_ready(&[priority], now, &mut wakers);
+        self.leave_lock(inner, now, wakers);
     }
 
-    /// Counts a frame that a policy disposed of, and says how many they are now.
-    pub(super) fn count_policy_loss(&self) -> u64 {
-        let mut inner = self.lock();
-        inner.counted.accepted += 1;
-        inner.counted.lost_policy += 1;
-        inner.counted.lost_policy
-    }
-
-    /// Ends a wait; the wake-up of one that was woken goes to the next.
-    pub(super) fn leave(&self, place: &mut Place) {
-        let Some(key) = place.key.take() else {
-            return;
-        };
-        let mut wakers = Wakers::default();
-        let mut inner = self.lock();
-        let lane = inner.lane(place.priority);
-        let own = lane.waiters().leave(&key);
-        lane.wake_ready(&mut wakers);
+    /// Ends a critical section, and sees to what it has left to do.
+    pub(super) fn leave_lock(
+        &self,
+        mut inner: MutexGuard<'_, Inner<F>>,
+        now: Option<Instant>,
+        wakers: Wakers,
+    ) {
+        let alarm_moved = inner.set_alarm(now);
         drop(inner);
-        drop(own);
         wakers.wake();
+        if alarm_moved {
+            self.control.signal().unpark();
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner<F>> {
         lock(&self.inner)
     }
 
-    /// The lock, once there is room for `charge` or the mailbox is closed; else it is
-    /// left in line, to be woken through `cx`.
-    fn poll_turn(
-        &self,
-        cx: &Context<'_>,
-        place: &mut Place,
-        charge: usize,
-    ) -> Option<MutexGuard<'_, Inner<F>>> {
-        let mut fresh: Option<Waker> = None;
-        loop {
-            let mut inner = self.lock();
-            let open = inner.open;
-            let lane = inner.lane(place.priority);
-            let may_enter = match &place.key {
-                _ if !open => true,
-                None => lane.admits(charge),
-                Some(key) => lane.waiters().is_woken(key) && lane.fits(charge),
-            };
-            if may_enter {
-                // Closing wakes everyone, so the node that goes here holds no waker.
-                if let Some(key) = place.key.take() {
-                    let _none = lane.waiters().leave(&key);
-                }
-                return Some(inner);
-            }
-            match (&place.key, fresh.take()) {
-                (Some(key), None) if lane.waiters().sleeps_with(key, cx.waker()) => return None,
-                // Cloned unlocked, so look again: room may have come meanwhile.
-                (_, None) => {
-                    drop(inner);
-                    fresh = Some(cx.waker().clone());
-                }
-                (None, Some(waker)) => {
-                    place.key = Some(lane.waiters().join(charge, waker));
-                    return None;
-                }
-                (Some(key), Some(waker)) => {
-                    let stale = lane.waiters().rejoin(key, charge, waker);
-                    drop(inner);
-                    drop(stale);
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
+    pub(super) fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
         inner.lane(priority).enter(accepted);
         self.count_entered(inner);
     }
 
     fn count_entered(&self, inner: &mut Inner<F>) {
-        inner.counted.accepted += 1;
+        inner.counted().accepted += 1;
         self.filled.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Where a future stands in line, if it does.
-pub(super) struct Place {
-    priority: Priority,
-    key: Option<Key>,
-}
-
-impl Place {
-    pub(super) fn new(priority: Priority) -> Self {
-        Self {
-            priority,
-            key: None,
-        }
-    }
-
-    pub(super) fn priority(&self) -> Priority {
-        self.priority
     }
 }
 

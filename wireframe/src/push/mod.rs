@@ -7,15 +7,20 @@
 
 mod capacity;
 mod control;
+mod dead_letter;
+mod disposal;
 mod driver_side;
+mod encoding;
 mod error;
 mod handle;
 mod lane;
 mod mailbox;
 mod permit;
 mod policy;
+mod rate;
 mod signal;
 mod stats;
+mod turn;
 mod wait;
 mod waiters;
 
@@ -25,10 +30,14 @@ mod tests;
 pub use capacity::PushLimits;
 pub use control::ConnectionHandle;
 pub(crate) use control::{Command, Control};
-pub(crate) use driver_side::{Batch, Settled};
+pub use dead_letter::{
+    DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters, dead_letter_queue,
+};
+pub(crate) use driver_side::{Batch, Buried, Settled};
+pub(crate) use encoding::{Encoding, ProtocolEncoding};
 pub use error::{PushError, TryPushError};
-pub use handle::PushHandle;
-pub(crate) use mailbox::{EncodedLen, Mailbox, QueuedCall};
+pub use handle::{PushHandle, WeakPushHandle};
+pub(crate) use mailbox::{Mailbox, QueuedCall};
 pub use permit::Permit;
 pub use policy::{PushPolicy, Pushed};
 pub use stats::PushStats;

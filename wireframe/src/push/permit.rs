@@ -9,8 +9,9 @@ use crate::sync::Arc;
 
 /// The right to push one frame without waiting.
 ///
-/// It holds one frame slot until it is used or dropped; the frame's bytes are charged
-/// when it is used, so each outstanding permit may pass the byte bound by one frame.
+/// It holds one frame slot until it is used or dropped, and a token where the rate of
+/// pushes is limited; the frame's bytes are charged when it is used, so each outstanding
+/// permit may pass the byte bound by one frame.
 ///
 /// ```
 /// use wireframe::{PushError, PushHandle};
@@ -27,7 +28,7 @@ use crate::sync::Arc;
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "an unused permit gives its slot back"]
+#[must_use = "an unused permit gives back what it holds"]
 pub struct Permit<F> {
     mailbox: Arc<Mailbox<F>>,
     priority: Priority,

@@ -1,14 +1,22 @@
 //! What becomes of a push that finds no room.
 
-/// What [`push_with_policy`](super::PushHandle::push_with_policy) does when there is no room.
+/// What [`push_with_policy`](super::PushHandle::push_with_policy) does when there is no
+/// room, or no token where the rate of pushes is limited.
+///
+/// What a policy drops goes to the [dead letter queue](crate::dead_letter_queue) of the
+/// app, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PushPolicy {
-    /// Gives the frame back with [`TryPushError::Full`](super::TryPushError::Full).
+    /// Gives the frame back with [`TryPushError::Full`](super::TryPushError::Full) or
+    /// [`TryPushError::RateLimited`](super::TryPushError::RateLimited).
     ReturnErrorIfFull,
     /// Drops the frame and counts it.
     DropIfFull,
     /// Drops the frame, counts it and logs a warning.
+    ///
+    /// Where the app has a dead letter queue nothing is logged but what that could not
+    /// take, as its [`DeadLetterLog`](crate::DeadLetterLog) says.
     ///
     /// So that a stalled peer cannot flood the log, only the 1st, 2nd, 4th, 8th, ...
     /// frame that a policy drops on a connection is logged, with the count.
@@ -22,6 +30,8 @@ pub enum PushPolicy {
 pub enum Pushed {
     /// It waits to be sent.
     Queued,
+    /// There was no room, the policy dropped it, and the dead letter queue has it.
+    DeadLettered,
     /// There was no room and the policy dropped it.
     Dropped,
 }

@@ -12,8 +12,9 @@ use wireframe_proto::{Accepted, Priority};
 
 use super::{
     error::PushError,
-    mailbox::{Mailbox, Place, QueuedCall},
+    mailbox::{Mailbox, QueuedCall},
     permit::Permit,
+    turn::Place,
 };
 use crate::sync::Arc;
 

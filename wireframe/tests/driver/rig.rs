@@ -84,6 +84,8 @@ pub(crate) struct Text {
     pub(crate) has_goodbye: bool,
     pub(crate) panics_in: &'static str,
     pub(crate) unknown: Option<&'static str>,
+    /// Encodes what is broadcast once for all.
+    pub(crate) shares: bool,
 }
 
 impl Text {
@@ -178,6 +180,11 @@ impl WireframeProtocol for Text {
         };
         let len = magic.len() + 1;
         Preamble::Done { len, reaction }
+    }
+
+    fn encode_shared(&self, frame: &Line) -> Option<Bytes> {
+        self.note("share", &format!(" {}", frame.0));
+        self.shares.then(|| wire(&frame.0).into())
     }
 
     fn before_send(&self, frame: &mut Line, ctx: &mut Context<'_, Self>) {
@@ -306,6 +313,13 @@ impl Rig {
         self.heard()
     }
 
+    /// One more connection of the app, in the same simulation.
+    pub(crate) fn beside(&self, app: &App<Text>) -> Self {
+        let rig = Self::idle(app, &self.simulation, 1 << 24);
+        rig.simulation.run();
+        rig
+    }
+
     /// Takes what the server has sent, letting it go on until there is nothing more.
     pub(crate) fn heard(&mut self) -> Vec<String> {
         let mut bytes = Vec::new();
@@ -334,7 +348,8 @@ impl Rig {
     #[track_caller]
     pub(crate) fn check_account(&self) {
         let s = self.push.stats();
-        let sum = s.sent + s.lost_policy + s.lost_unencodable + s.lost_closed + s.queued;
+        let lost = s.lost_policy + s.lost_unencodable + s.lost_closed;
+        let sum = s.sent + s.dead_lettered + lost + s.queued;
         assert_eq!(s.accepted, sum, "{s:?}");
     }
 }

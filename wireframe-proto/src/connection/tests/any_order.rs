@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, Event,
     Heartbeat, Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
+    UnsentPushes,
 };
 
 /// What a hook does depends on the frame or error that it is given.
@@ -336,6 +337,9 @@ impl<const C: bool, const B: bool> Run<C, B> {
         let ended = stats.high.connection_ended + stats.low.connection_ended;
         let unencodable = stats.high.unencodable + stats.low.unencodable;
         assert!((unencodable..=unencodable + ended).contains(&self.undelivered));
+        if self.link.connection.config.unsent_pushes == UnsentPushes::Returned {
+            assert_eq!(self.undelivered, unencodable + ended);
+        }
         assert_eq!(stats.requests, self.surfaced.len() as u64);
         assert_eq!(stats.bytes_sent, self.sent.len() as u64);
         Frame::parse_prefix(&self.sent);

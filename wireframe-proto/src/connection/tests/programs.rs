@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::support::{Frame, Kind};
 use crate::{
     AnswerError, Config, End, HalfClose, Heartbeat, Malformed, Priority, PushBound, PushCapacity,
-    config::nonzero,
+    UnsentPushes, config::nonzero,
 };
 
 /// One call, or one thing that the outer world does.
@@ -188,6 +188,7 @@ pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
     config.timeouts.close = Duration::from_millis(10);
     if ends {
         config.half_close = HalfClose::Ends;
+        config.unsent_pushes = UnsentPushes::Returned;
     }
     config.push_bound = match caller {
         true => PushBound::Caller,

@@ -1,13 +1,20 @@
 //! Random programs against a model: sums, bounds, order, and nobody left asleep.
 
 use proptest::{collection::vec, prelude::*};
+use std::{num::NonZeroU32, time::Duration};
+
 use wireframe_proto::{
+    ConnectionId, Instant, Peer,
     Priority::{self, High, Low},
-    Released,
+    RateLimit, Released, TokenBucket,
 };
 
 use super::{Frame, Rig, Task, settled, sized};
-use crate::push::{Permit, Push, PushError, PushPolicy, PushStats, Pushed, Reserve, TryPushError};
+use crate::{
+    push::{Permit, Push, PushError, PushPolicy, PushStats, Pushed, Reserve, TryPushError},
+    rt::Timer,
+    testing::ManualClock,
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -24,6 +31,10 @@ enum Op {
     Drain,
     /// Of up to so many frames, each third is unencodable.
     Settle(Priority, usize),
+    /// So many milliseconds pass.
+    Advance(u64),
+    /// The driver looks whether a token is due.
+    WakeDue,
     Close,
     End,
 }
@@ -49,6 +60,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => nth().prop_map(Op::DropPermit),
         6 => Just(Op::Drain),
         10 => (priority(), 1..5_usize).prop_map(|(p, n)| Op::Settle(p, n)),
+        4 => (0..400_u64).prop_map(Op::Advance),
+        4 => Just(Op::WakeDue),
         1 => Just(Op::Close),
         1 => Just(Op::End),
     ]
@@ -86,9 +99,25 @@ struct Model<'a> {
     waiting: Vec<(usize, Waiting<'a>)>,
     permits: Vec<(Priority, Permit<Frame>)>,
     next_id: u32,
+    clock: ManualClock,
+    /// The tokens, where pushes take any.
+    bucket: Option<TokenBucket>,
 }
 
 impl<'a> Model<'a> {
+    fn has_token(&mut self) -> bool {
+        let now = self.clock.now();
+        let bucket = self.bucket.as_mut();
+        bucket.is_none_or(|bucket| bucket.available(now) > 0)
+    }
+
+    fn take_token(&mut self) {
+        let now = self.clock.now();
+        if let Some(bucket) = &mut self.bucket {
+            assert_eq!(bucket.try_take(now), Ok(()), "passed its limit");
+        }
+    }
+
     fn lane(&mut self, priority: Priority) -> &mut Lane {
         &mut self.lanes[usize::from(priority == Low)]
     }
@@ -109,6 +138,7 @@ impl<'a> Model<'a> {
     fn accepted(&mut self, priority: Priority, id: u32, size: usize) {
         assert!(self.open);
         assert!(self.fits(priority, size), "passed its bound");
+        self.take_token();
         self.enter(priority, id, size);
     }
 
@@ -146,7 +176,19 @@ impl<'a> Model<'a> {
                 assert_eq!(frame, sized(id, size));
                 assert!(!self.open);
             }
+            Err(TryPushError::RateLimited { frame, retry_after }) => {
+                assert_eq!(frame, sized(id, size));
+                assert!(self.open && self.fits(priority, size));
+                self.limited(retry_after);
+            }
         }
+    }
+
+    /// The next token is there after that time, and not before.
+    fn limited(&mut self, retry_after: Duration) {
+        let now = self.clock.now();
+        let bucket = self.bucket.as_mut().expect("there is no limit");
+        assert_eq!(bucket.try_take(now), Err(now + retry_after));
     }
 
     /// Polls a future; it stays if it has to wait.
@@ -168,6 +210,7 @@ impl<'a> Model<'a> {
             Waiting::Reserve(priority, mut task) => match task.poll() {
                 std::task::Poll::Ready(Ok(permit)) => {
                     assert!(self.open && self.fits(priority, 0));
+                    self.take_token();
                     self.lane(priority).permits += 1;
                     self.permits.push((priority, permit));
                 }
@@ -199,10 +242,11 @@ impl<'a> Model<'a> {
         rig.mailbox.settle(&settled(priority, released));
     }
 
-    /// The mailbox counts its own; the engine's are the driver's to report.
+    /// What is left, here and in the engine, is the driver's to report.
     fn end(&mut self, rig: &mut Rig) {
         self.open = false;
         let leftovers = rig.mailbox.end();
+        rig.mailbox.settle(&leftovers.as_ended());
         for (priority, mailbox) in [(High, leftovers.high), (Low, leftovers.low)] {
             let engine = std::mem::take(rig.queue(priority));
             let released = Released {
@@ -220,6 +264,14 @@ impl<'a> Model<'a> {
         }
     }
 
+    fn drop_permit(&mut self, priority: Priority, permit: Permit<Frame>) {
+        self.lane(priority).permits -= 1;
+        if let Some(bucket) = &mut self.bucket {
+            bucket.give_back();
+        }
+        drop(permit);
+    }
+
     fn step(&mut self, rig: &mut Rig, op: Op) {
         match op {
             Op::Try(priority, size) => {
@@ -232,7 +284,10 @@ impl<'a> Model<'a> {
                 let frame = self.frame(size);
                 let id = frame.id;
                 match rig.mailbox.hook_push(priority, frame) {
-                    Ok(()) => self.accepted(priority, id, size),
+                    Ok(()) => {
+                        assert!(self.open && self.fits(priority, size));
+                        self.enter(priority, id, size);
+                    }
                     Err(frame) => assert_eq!(frame, sized(id, size)),
                 }
             }
@@ -241,11 +296,14 @@ impl<'a> Model<'a> {
                 let id = frame.id;
                 match self.handle.push_with_policy(priority, frame, policy) {
                     Ok(Pushed::Dropped) => {
-                        self.full(priority, size);
+                        if self.has_token() {
+                            self.full(priority, size);
+                        }
                         assert_ne!(policy, PushPolicy::ReturnErrorIfFull);
                         self.stats.accepted += 1;
                         self.stats.lost_policy += 1;
                     }
+                    Ok(Pushed::DeadLettered) => panic!("there is no dead letter queue"),
                     Ok(Pushed::Queued) => self.tried(priority, id, size, Ok(())),
                     Err(error) => self.tried(priority, id, size, Err(error)),
                 }
@@ -280,12 +338,13 @@ impl<'a> Model<'a> {
             }
             Op::DropPermit(nth) if nth < self.permits.len() => {
                 let (priority, permit) = self.permits.remove(nth);
-                self.lane(priority).permits -= 1;
-                drop(permit);
+                self.drop_permit(priority, permit);
             }
             Op::PollFuture(_) | Op::DropFuture(_) | Op::UsePermit(..) | Op::DropPermit(_) => {}
             Op::Drain => drop(rig.drain()),
             Op::Settle(priority, count) => self.settle(rig, priority, count),
+            Op::Advance(millis) => self.clock.advance(Duration::from_millis(millis)),
+            Op::WakeDue => rig.mailbox.wake_due(self.clock.now()),
             Op::Close => {
                 self.open = false;
                 rig.mailbox.close_to_new();
@@ -326,14 +385,20 @@ impl<'a> Model<'a> {
             }
             rig.drain();
             if rig.batch.high.is_empty() && rig.batch.low.is_empty() && self.permits.is_empty() {
-                break;
+                // Who waits now waits for a token, and the driver knows for which.
+                let Some(alarm) = rig.mailbox.alarm() else {
+                    break;
+                };
+                let now = self.clock.now();
+                self.clock.advance(alarm.saturating_duration_since(now));
+                rig.mailbox.wake_due(alarm.max(now));
+                continue;
             }
             for priority in Priority::ALL {
                 self.settle(rig, priority, usize::MAX);
             }
             for (priority, permit) in std::mem::take(&mut self.permits) {
-                self.lane(priority).permits -= 1;
-                drop(permit);
+                self.drop_permit(priority, permit);
             }
             self.check();
         }
@@ -350,10 +415,14 @@ proptest! {
     fn nothing_vanishes_and_nobody_is_left_asleep(
         frames in 1..5_usize,
         bytes in 1..20_usize,
+        limit in proptest::option::of((1..40_u32, 1..4_u32)),
         program in vec(op(), 0..120),
     ) {
-        // rule: PUSH-1, PUSH-2, PUSH-6, PUSH-9
-        let mut rig = Rig::new(frames, bytes);
+        // rule: PUSH-1, PUSH-2, PUSH-3, PUSH-5, PUSH-6, PUSH-9, RATE-1, RATE-2, HOOK-4
+        let of = |n| NonZeroU32::new(n).unwrap();
+        let limit = limit.map(|(rate, burst)| RateLimit::per_second(of(rate)).with_burst(of(burst)));
+        let peer = Peer::client_of(ConnectionId(7));
+        let mut rig = Rig::with(&peer, frames, bytes, limit, None);
         let handle = rig.handle.clone();
         let mut model = Model {
             handle: &handle,
@@ -365,6 +434,8 @@ proptest! {
             waiting: Vec::new(),
             permits: Vec::new(),
             next_id: 0,
+            clock: rig.clock.clone(),
+            bucket: limit.map(|limit| TokenBucket::new(limit, Instant::ZERO)),
         };
         for op in program {
             model.step(&mut rig, op);

@@ -30,6 +30,9 @@ fn the_end_wakes_all_who_wait_and_gives_their_frames_back() {
     assert_eq!(reserve.wakes(), 1);
     assert!(reserve.ready().is_err());
     let stats = rig.handle.stats();
+    assert_eq!((stats.accepted, stats.lost_closed, stats.queued), (1, 0, 1));
+    rig.mailbox.settle(&leftovers.as_ended());
+    let stats = rig.handle.stats();
     assert_eq!((stats.accepted, stats.lost_closed, stats.queued), (1, 1, 0));
 }
 
@@ -130,14 +133,14 @@ fn commands_wake_the_driver_and_abort_overrides_close() {
     let control = rig.mailbox.control();
     let (wakes, waker) = counting_waker();
     assert_eq!(control.take_command(), None);
-    assert!(rig.mailbox.park(&waker));
+    assert!(rig.mailbox.park(&waker, None));
     connection.close();
     connection.close();
     assert_eq!(wakes.count(), 1);
-    assert!(!rig.mailbox.park(&waker), "a command waits");
+    assert!(!rig.mailbox.park(&waker, None), "a command waits");
     assert_eq!(control.take_command(), Some(Command::Close));
     assert_eq!(control.take_command(), None);
-    assert!(rig.mailbox.park(&waker));
+    assert!(rig.mailbox.park(&waker, None));
 
     connection.abort();
     connection.close();
@@ -151,7 +154,7 @@ fn a_handle_is_harmless_after_the_end_and_keeps_no_task_alive() {
     let rig = Rig::new(1, ROOMY);
     let connection = rig.handle.connection();
     let (wakes, waker) = counting_waker();
-    assert!(rig.mailbox.park(&waker));
+    assert!(rig.mailbox.park(&waker, None));
     drop(rig.mailbox.end());
     drop(waker);
     assert_eq!(Arc::strong_count(&wakes), 1, "the task is let go");

@@ -3,7 +3,9 @@
 mod accounting;
 mod bounds;
 mod closing;
+mod dead_letters;
 mod driver;
+mod rate;
 mod stress;
 mod waiting;
 
@@ -19,9 +21,12 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use wireframe_proto::{Accepted, ConnectionId, Peer, Priority, PushCapacity, Released};
+use wireframe_proto::{
+    Accepted, ConnectionId, FairnessConfig, Peer, Priority, PushCapacity, RateLimit, Released,
+};
 
-use super::{Batch, Control, Mailbox, PushHandle, PushLimits, Settled};
+use super::{Batch, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
+use crate::testing::ManualClock;
 
 /// Neither `Clone` nor `Copy`, as a frame may be.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ struct Rig {
     mailbox: Arc<Mailbox<Frame>>,
     handle: PushHandle<Frame>,
     batch: Batch<Frame>,
+    clock: ManualClock,
 }
 
 impl Rig {
@@ -51,15 +57,37 @@ impl Rig {
     }
 
     fn of(peer: &Peer, frames: usize, bytes: usize) -> Self {
+        Self::with(peer, frames, bytes, None, None)
+    }
+
+    /// With a rate limit, and every third token of those for waiters a low one's.
+    fn limited(frames: usize, limit: RateLimit) -> Self {
+        let peer = Peer::client_of(ConnectionId(7));
+        Self::with(&peer, frames, 1 << 20, Some(limit), None)
+    }
+
+    fn with(
+        peer: &Peer,
+        frames: usize,
+        bytes: usize,
+        limit: Option<RateLimit>,
+        dead_letters: Option<DeadLetterSender<Frame>>,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let mut fairness = FairnessConfig::default();
+        fairness.max_high_before_low = 2;
         let capacity = PushCapacity::new()
             .with_frames(NonZeroUsize::new(frames).unwrap())
             .with_bytes(NonZeroUsize::new(bytes).unwrap());
-        let mailbox = Arc::new(Mailbox::new(
+        let mailbox = Mailbox::new(
             Arc::new(Control::new(peer)),
             PushLimits::both(capacity),
             Arc::new(|frame: &Frame| frame.size),
-        ));
+        );
+        let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());
+        let mailbox = Arc::new(mailbox);
         Self {
+            clock,
             handle: PushHandle::new(Arc::clone(&mailbox)),
             mailbox,
             batch: Batch::default(),
@@ -94,15 +122,14 @@ impl Rig {
 }
 
 fn settled(priority: Priority, released: Released) -> Settled {
-    let nothing = Released::default();
     match priority {
         Priority::High => Settled {
             high: released,
-            low: nothing,
+            ..Settled::default()
         },
         Priority::Low => Settled {
-            high: nothing,
             low: released,
+            ..Settled::default()
         },
     }
 }

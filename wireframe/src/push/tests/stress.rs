@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    num::NonZeroU32,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -12,11 +13,14 @@ use std::{
 use wireframe_proto::{
     Accepted,
     Priority::{self, High, Low},
-    Released,
+    RateLimit, Released,
 };
 
 use super::{Frame, Rig, sized};
-use crate::push::{Command, PushHandle, Settled};
+use crate::{
+    push::{Command, PushHandle, Settled},
+    rt::Timer,
+};
 
 const PRODUCERS: u32 = 4;
 const FRAMES: u32 = if cfg!(miri) { 50 } else { 20_000 };
@@ -101,8 +105,9 @@ fn drive(rig: &mut Rig) -> (Vec<u32>, Vec<u32>) {
         mailbox.settle(&Settled {
             high: sent(&mut rig.batch.high, &mut high),
             low: sent(&mut rig.batch.low, &mut low),
+            ..Settled::default()
         });
-        if mailbox.park(&waker) {
+        if mailbox.park(&waker, None) {
             if ending {
                 drop(mailbox.end());
                 return (high, low);
@@ -166,12 +171,8 @@ fn an_end_amid_a_flood_loses_count_of_nothing() {
         while sent < 100 * round {
             sent += rig.send(High, 3).len() as u64 + rig.send(Low, 5).len() as u64;
         }
-        let engine = Settled {
-            high: lost(&rig.batch.high),
-            low: lost(&rig.batch.low),
-        };
-        rig.mailbox.settle(&engine);
-        drop(rig.mailbox.end());
+        rig.mailbox.settle(&rig.batch.as_ended());
+        rig.mailbox.settle(&rig.mailbox.end().as_ended());
         let taken: u64 = producers
             .into_iter()
             .map(|producer| producer.join().unwrap())
@@ -182,10 +183,73 @@ fn an_end_amid_a_flood_loses_count_of_nothing() {
     }
 }
 
-fn lost(queue: &VecDeque<Accepted<Frame>>) -> Released {
-    Released {
-        ended: queue.len() as u64,
-        bytes: queue.iter().map(|accepted| accepted.charge).sum(),
-        ..Released::default()
+/// Takes what comes, and lets time pass when there is nothing but a token to wait for.
+fn drive_limited(rig: &mut Rig) -> u64 {
+    let waker = thread_waker();
+    let mut taken = 0;
+    loop {
+        let mailbox = Arc::clone(&rig.mailbox);
+        mailbox.control().signal().resume();
+        let ending = mailbox.control().take_command() == Some(Command::Close);
+        mailbox.wake_due(rig.clock.now());
+        taken += rig.send(High, usize::MAX).len() as u64;
+        taken += rig.send(Low, usize::MAX).len() as u64;
+        if ending {
+            return taken;
+        }
+        let armed = mailbox.alarm();
+        if mailbox.park(&waker, armed) {
+            match armed {
+                Some(at) => rig
+                    .clock
+                    .advance(at.saturating_duration_since(rig.clock.now())),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_token_gets_one_whatever_others_do() {
+    // rule: PUSH-2, RATE-2
+    let limit = RateLimit::per_second(NonZeroU32::new(1_000).unwrap());
+    let mut rig = Rig::limited(8, limit.with_burst(NonZeroU32::new(2).unwrap()));
+    let (handle, clock) = (rig.handle.clone(), rig.clock.clone());
+    let driver = thread::spawn(move || drive_limited(&mut rig));
+    let producers = [High, Low, High, Low].map(|priority| {
+        let handle = handle.clone();
+        thread::spawn(move || {
+            for n in 0..FRAMES / 20 {
+                match n % 4 {
+                    // Gives up, asleep or woken, and a permit that is not used.
+                    0 => drop(poll_once(handle.push(priority, sized(n, 1)))),
+                    1 => drop(block_on(handle.reserve(priority)).unwrap()),
+                    _ => block_on(handle.push(priority, sized(n, 1))).unwrap(),
+                }
+            }
+        })
+    });
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    handle.connection().close();
+    let taken = driver.join().unwrap();
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.sent), (taken, taken));
+    let least = u64::from(FRAMES / 20 / 2 * PRODUCERS);
+    assert!(taken >= least);
+    // Each token but those of the burst took a millisecond to come.
+    assert!(taken <= 2 + clock.now().as_nanos() / 1_000_000);
+}
+
+fn poll_once<T: Future>(future: T) -> Option<T::Output> {
+    let mut future = Box::pin(future);
+    let polled = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    thread::yield_now();
+    match polled {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }

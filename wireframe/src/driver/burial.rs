@@ -1,0 +1,76 @@
+//! What becomes of pushes that were accepted and cannot be sent.
+
+use wireframe_proto::{CloseReason, Priority, Undelivered, UndeliveredReason};
+
+use super::{Driver, task};
+use crate::{
+    frame::Protocol,
+    push::{Batch, DeadLetterReason, Mailbox},
+    transport::Transport,
+};
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// The engine gives a push back.
+    ///
+    /// If it began a call its caller is told, here or when the end of the connection fails
+    /// all calls. It is a dead letter all the same: the error that the caller gets does not
+    /// hold the frame.
+    pub(super) fn undelivered(&mut self, undelivered: Undelivered<P::Frame>) {
+        let Undelivered {
+            frame,
+            priority,
+            call,
+            why,
+            ..
+        } = undelivered;
+        let (reason, buried) = match why {
+            UndeliveredReason::Unencodable(error) => {
+                if let (Some(caller), Some(call)) = (&mut self.caller, call) {
+                    caller.unencodable(call, &error);
+                }
+                if !self.mailbox.has_dead_letters() {
+                    let connection = self.control.id();
+                    tracing::warn!(%connection, %error, "a push was dropped");
+                }
+                let reason = DeadLetterReason::Unencodable(error);
+                (reason, &mut self.buried.unencodable)
+            }
+            _ => (DeadLetterReason::ConnectionClosed, &mut self.buried.ended),
+        };
+        match self.mailbox.bury(priority, reason, frame) {
+            Ok(()) => *buried += 1,
+            Err(frame) => task::discard(frame),
+        }
+    }
+
+    /// Gives up what was accepted, and has not reached the engine.
+    pub(super) fn lose_batch(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            lose(&self.mailbox, *batch, &DeadLetterReason::ConnectionClosed);
+        }
+    }
+
+    /// Says once what was not sent. A dead letter queue logs for itself.
+    pub(super) fn log_losses(&self, reason: &CloseReason) {
+        let lost = self.mailbox.stats().lost_closed;
+        if lost > 0 && !self.mailbox.has_dead_letters() {
+            tracing::debug!(connection = %self.control.id(), %reason, lost, "pushes were not sent");
+        }
+    }
+}
+
+/// Gives pushes up that have not reached the engine.
+pub(super) fn lose<F>(mailbox: &Mailbox<F>, batch: Batch<F>, reason: &DeadLetterReason) {
+    let mut settled = batch.as_ended();
+    let Batch { high, low, calls } = batch;
+    for (priority, frames) in [(Priority::High, high), (Priority::Low, low)] {
+        for accepted in frames {
+            match mailbox.bury(priority, reason.clone(), accepted.frame) {
+                Ok(()) => settled.buried.ended += 1,
+                Err(frame) => task::discard(frame),
+            }
+        }
+    }
+    mailbox.settle(&settled);
+    task::discard(calls);
+}

@@ -1,0 +1,77 @@
+//! What becomes of frames that are dropped.
+
+use wireframe_proto::{Accepted, Priority};
+
+use super::{
+    dead_letter::{DeadLetter, DeadLetterReason},
+    error::TryPushError,
+    mailbox::Mailbox,
+    policy::{PushPolicy, Pushed},
+};
+
+impl<F> Mailbox<F> {
+    /// Queues a frame if there is room, and wakes the driver; else does as the policy says.
+    pub(super) fn push_with_policy(
+        &self,
+        priority: Priority,
+        accepted: Accepted<F>,
+        policy: PushPolicy,
+    ) -> Result<Pushed, TryPushError<F>> {
+        let refused = match self.try_enter(priority, accepted, self.token_time()) {
+            Ok(()) => {
+                self.control.signal().unpark();
+                return Ok(Pushed::Queued);
+            }
+            Err(closed @ TryPushError::Closed(_)) => return Err(closed),
+            Err(refused) if policy == PushPolicy::ReturnErrorIfFull => return Err(refused),
+            Err(refused) => refused.into_frame(),
+        };
+        let buried = self.bury(priority, DeadLetterReason::Policy, refused);
+        let mut inner = self.lock();
+        inner.counted().accepted += 1;
+        if buried.is_ok() {
+            inner.counted().dead_lettered += 1;
+            return Ok(Pushed::DeadLettered);
+        }
+        inner.counted().lost_policy += 1;
+        let dropped = inner.counted().lost_policy;
+        drop(inner);
+        // With a dead letter queue it is that which logs its losses.
+        if policy == PushPolicy::WarnAndDropIfFull
+            && !self.has_dead_letters()
+            && dropped.is_power_of_two()
+        {
+            let connection = self.control.id();
+            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
+        }
+        Ok(Pushed::Dropped)
+    }
+
+    pub(crate) fn has_dead_letters(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.dead_letters.is_some())
+    }
+
+    /// Hands a frame to the dead letter queue; it comes back if there is none, or if it is
+    /// lost there. Counting it is the caller's part.
+    pub(crate) fn bury(
+        &self,
+        priority: Priority,
+        reason: DeadLetterReason,
+        frame: F,
+    ) -> Result<(), F> {
+        let Some(extras) = &self.extras else {
+            return Err(frame);
+        };
+        let Some(dead_letters) = &extras.dead_letters else {
+            return Err(frame);
+        };
+        let letter = DeadLetter {
+            connection: self.control.id(),
+            priority,
+            reason,
+            frame,
+        };
+        dead_letters.send(letter, extras.clock.now())
+    }
+}

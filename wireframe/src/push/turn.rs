@@ -1,0 +1,144 @@
+//! Waiting for room, and for a token where the rate of pushes is limited.
+
+use std::task::{Context, Poll, Waker};
+
+use wireframe_proto::{Accepted, Instant, Priority};
+
+use super::{
+    error::PushError,
+    lane::Wakers,
+    mailbox::{Inner, Mailbox, QueuedCall},
+    waiters::Key,
+};
+use crate::sync::MutexGuard;
+
+/// The lock, and the time at which a token was taken, if one was.
+type Turn<'a, F> = (MutexGuard<'a, Inner<F>>, Option<Instant>);
+
+/// Where a future stands in line, if it does.
+pub(super) struct Place {
+    priority: Priority,
+    key: Option<Key>,
+}
+
+impl Place {
+    pub(super) fn new(priority: Priority) -> Self {
+        Self {
+            priority,
+            key: None,
+        }
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.priority
+    }
+}
+
+impl<F> Mailbox<F> {
+    /// Queues the frame once there is room.
+    ///
+    /// Takes the frame out of `slot` when it is ready.
+    pub(super) fn poll_push(
+        &self,
+        cx: &Context<'_>,
+        place: &mut Place,
+        slot: &mut Option<Accepted<F>>,
+        call: &mut Option<QueuedCall<F>>,
+    ) -> Poll<Result<(), PushError<F>>> {
+        let Some(charge) = slot.as_ref().map(|accepted| accepted.charge) else {
+            return Poll::Pending;
+        };
+        let Some((mut inner, now)) = self.poll_turn(cx, place, charge) else {
+            return Poll::Pending;
+        };
+        let Some(accepted) = slot.take() else {
+            return Poll::Pending;
+        };
+        if !inner.open {
+            return Poll::Ready(Err(PushError::Closed(accepted.frame)));
+        }
+        if let Some(call) = call.take() {
+            let at = inner.lane(place.priority).queue.len();
+            inner.calls.push((at, call));
+        }
+        self.enter(&mut inner, place.priority, accepted);
+        self.leave_lock(inner, now, Wakers::default());
+        self.control.signal().unpark();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes a slot, and a token, for a frame to come, once there are.
+    pub(super) fn poll_reserve(
+        &self,
+        cx: &Context<'_>,
+        place: &mut Place,
+    ) -> Poll<Result<(), PushError<()>>> {
+        let Some((mut inner, now)) = self.poll_turn(cx, place, 0) else {
+            return Poll::Pending;
+        };
+        if !inner.open {
+            return Poll::Ready(Err(PushError::Closed(())));
+        }
+        inner.lane(place.priority).reserve();
+        self.leave_lock(inner, now, Wakers::default());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends a wait; the wake-up of one that was woken goes to the next.
+    pub(super) fn leave(&self, place: &mut Place) {
+        let Some(key) = place.key.take() else {
+            return;
+        };
+        let mut wakers = Wakers::default();
+        let now = self.token_time();
+        let mut inner = self.lock();
+        let own = inner.lane(place.priority).waiters().leave(&key);
+        inner.wake_ready(&[place.priority], now, &mut wakers);
+        self.leave_lock(inner, now, wakers);
+        drop(own);
+    }
+
+    /// The lock, once there is room for `charge` and a token, which is taken, or the
+    /// mailbox is closed; else it is left in line, to be woken through `cx`.
+    fn poll_turn(&self, cx: &Context<'_>, place: &mut Place, charge: usize) -> Option<Turn<'_, F>> {
+        let mut fresh: Option<Waker> = None;
+        loop {
+            let now = self.token_time();
+            let mut inner = self.lock();
+            let open = inner.open;
+            let lane = inner.lane(place.priority);
+            let has_room = match &place.key {
+                _ if !open => true,
+                None => lane.admits(charge),
+                Some(key) => lane.waiters().is_woken(key) && lane.fits(charge),
+            };
+            if has_room && (!open || inner.take_token(place.priority, now).is_ok()) {
+                // Closing wakes everyone, so the node that goes here holds no waker.
+                if let Some(key) = place.key.take() {
+                    let _none = inner.lane(place.priority).waiters().leave(&key);
+                }
+                return Some((inner, now));
+            }
+            let lane = inner.lane(place.priority);
+            match (&place.key, fresh.take()) {
+                (Some(key), None) if lane.waiters().sleeps_with(key, cx.waker()) => return None,
+                // Cloned unlocked, so look again: room may have come meanwhile.
+                (_, None) => {
+                    drop(inner);
+                    fresh = Some(cx.waker().clone());
+                }
+                (None, Some(waker)) => {
+                    place.key = Some(lane.waiters().join(charge, waker));
+                    self.leave_lock(inner, now, Wakers::default());
+                    return None;
+                }
+                (Some(key), Some(waker)) => {
+                    let stale = lane.waiters().rejoin(key, charge, waker);
+                    self.leave_lock(inner, now, Wakers::default());
+                    drop(stale);
+                    return None;
+                }
+            }
+        }
+    }
+}
