@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod clock;
+mod conversation;
 mod driver;
 mod error;
 mod frame;
@@ -19,6 +20,7 @@ mod transport;
 pub use app::{App, Extract, Handler, Inbound, Needs, Parts, State, WireframeApp};
 pub use client::{CallError, Client, Lagged, Pushes};
 pub use clock::{Clock, Elapsed};
+pub use conversation::{BodyError, Conversation, RequestBody, ResponseSender, SendError};
 pub use driver::{Driver, Environment};
 pub use error::{BuildError, Place, ProtocolError, WireframeError};
 pub use frame::{Frame, PayloadFrame, Protocol};

@@ -8,6 +8,7 @@ use wireframe_proto::{RequestInfo, WireframeProtocol};
 use super::state::StateMap;
 use crate::{
     clock::Clock,
+    conversation::Exchange,
     error::{BuildError, Place},
     frame::{PayloadFrame, Protocol},
     push::{ConnectionHandle, PushHandle},
@@ -30,6 +31,8 @@ pub struct Parts<'a, P: WireframeProtocol> {
     pub(crate) surroundings: &'a Surroundings<P>,
     pub(crate) info: Option<RequestInfo>,
     pub(crate) frame: Option<P::Frame>,
+    /// There if an argument takes the body.
+    pub(crate) exchange: Option<Arc<Exchange<P::Frame>>>,
 }
 
 impl<P: WireframeProtocol> std::fmt::Debug for Parts<'_, P> {
@@ -48,6 +51,9 @@ impl<P: WireframeProtocol> std::fmt::Debug for Parts<'_, P> {
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
     const TAKES_FRAME: bool = false;
+
+    /// Whether this takes the rest of the request, its body. At most one argument may.
+    const TAKES_BODY: bool = false;
 
     /// Checks, when the app is built, that it has what this needs.
     ///

@@ -35,6 +35,9 @@ pub trait Handler<P: Protocol, Args>: Send + Sync + 'static {
     /// How many of its arguments take the frame.
     fn frames_taken(&self) -> usize;
 
+    /// How many of its arguments take the body.
+    fn bodies_taken(&self) -> usize;
+
     /// Checks that the app has what its arguments need.
     ///
     /// # Errors
@@ -89,6 +92,10 @@ macro_rules! handlers {
                 0 $(+ usize::from($arg::TAKES_FRAME))*
             }
 
+            fn bodies_taken(&self) -> usize {
+                0 $(+ usize::from($arg::TAKES_BODY))*
+            }
+
             fn check(&self, _needs: &Needs<'_>) -> Result<(), BuildError> {
                 $($arg::check(_needs)?;)*
                 Ok(())
@@ -125,6 +132,7 @@ handlers! {
 /// A handler whose type was forgotten.
 pub(crate) trait AnyHandler<P: Protocol>: Send + Sync {
     fn frames_taken(&self) -> usize;
+    fn bodies_taken(&self) -> usize;
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
 
     /// Makes the handler's arguments, calls it, and polls it once; most are done by
@@ -160,6 +168,10 @@ pub(crate) fn erase<P: Protocol, Args: 'static>(
 impl<P: Protocol, Args, H: Handler<P, Args>> AnyHandler<P> for Erased<H, Args> {
     fn frames_taken(&self) -> usize {
         self.handler.frames_taken()
+    }
+
+    fn bodies_taken(&self) -> usize {
+        self.handler.bodies_taken()
     }
 
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError> {

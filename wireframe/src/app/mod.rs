@@ -131,8 +131,8 @@ impl<P: Protocol> WireframeApp<P> {
     /// # Errors
     ///
     /// [`BuildError`] if a route has two handlers, a handler needs a state that was not
-    /// set, or takes the frame where there is none or more than once, or a time limit is
-    /// zero.
+    /// set, or takes the frame or the body where there is none or more than once, or a time
+    /// limit is zero.
     pub fn build(self) -> Result<App<P>, BuildError> {
         let mut routes = Routes::default();
         for (id, handler) in self.routes {
@@ -202,6 +202,15 @@ fn check<P: Protocol>(
     let there = usize::from(place != Place::OnConnect);
     if taken > there {
         return Err(BuildError::Frame {
+            place,
+            taken,
+            there,
+        });
+    }
+    let taken = handler.bodies_taken();
+    let there = usize::from(matches!(place, Place::Route(_) | Place::Fallback));
+    if taken > there {
+        return Err(BuildError::Body {
             place,
             taken,
             there,

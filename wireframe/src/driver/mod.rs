@@ -1,5 +1,6 @@
 //! The future that runs one connection.
 
+mod conversations;
 mod hosted;
 mod io;
 mod pool;
@@ -22,7 +23,7 @@ use wireframe_proto::{
     CloseReason, Connection, ConnectionId, Event, Instant, Peer, Priority, Shutdown, Side, State,
 };
 
-use self::{hosted::Hosted, task::Task, task_set::TaskSet};
+use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
 use crate::{
     app::{App, Shared, Surroundings},
     client::Caller,
@@ -87,6 +88,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Pushes on their way from the mailbox to the engine.
     /// Boxed on first use: most connections are never pushed to.
     batch: Option<Box<Batch<P::Frame>>>,
+    /// What handlers say while they are at work, and read. Boxed on first use.
+    conversations: Option<Box<Conversations<P::Frame>>>,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -169,6 +172,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             unflushed: false,
             ended: None,
             batch: None,
+            conversations: None,
         }
     }
 
@@ -213,7 +217,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || self.engine.wants().event
+        !self.runnable.is_empty()
+            || self.engine.wants().event
+            || self.is_called()
+            || self.has_room_to_converse()
     }
 
     /// Does what a handle has asked for.
@@ -291,7 +298,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.rest();
             if self.mailbox.park(cx.waker()) {
                 let given_up = |caller: &Caller<_>| caller.has_given_up();
-                if !self.tasks.has_woken() && !self.caller.as_deref().is_some_and(given_up) {
+                let called = self.tasks.has_woken() || self.is_called();
+                if !called && !self.caller.as_deref().is_some_and(given_up) {
                     return Poll::Pending;
                 }
                 self.control.signal().resume();
