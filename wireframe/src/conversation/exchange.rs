@@ -24,6 +24,8 @@ pub(crate) struct Exchange<F> {
 
 struct State<F> {
     inbound: Inbound<F>,
+    /// Somebody gave up waiting since the driver last looked.
+    gave_up: bool,
     outgoing: VecDeque<F>,
     /// Who waits for room in `outgoing`.
     sender: Option<Waker>,
@@ -46,6 +48,14 @@ enum Inbound<F> {
     Dropped,
 }
 
+/// What a handler has asked for since the driver last looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// It gave up waiting for a frame, perhaps to wait for it again.
+    pub(crate) gave_up: bool,
+    pub(crate) wants: Wanted,
+}
+
 /// What a handler wants of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -65,6 +75,7 @@ impl<F> Exchange<F> {
         Self {
             state: Mutex::new(State {
                 inbound: Inbound::Dropped,
+                gave_up: false,
                 outgoing: VecDeque::new(),
                 sender: None,
                 open: true,
@@ -121,6 +132,7 @@ impl<F> Exchange<F> {
             return;
         }
         let before = std::mem::replace(&mut state.inbound, Inbound::Idle);
+        state.gave_up = true;
         drop(state);
         self.driver.wake_by_ref();
         drop(before);
@@ -187,11 +199,17 @@ impl<F> Exchange<F> {
 
 // The driver's side.
 impl<F> Exchange<F> {
-    pub(crate) fn wanted(&self) -> Wanted {
-        match lock(&self.state).inbound {
-            Inbound::Awaited(_) => Wanted::Next,
-            Inbound::Dropped => Wanted::Dropped,
-            Inbound::Idle | Inbound::Came(_) | Inbound::Ended | Inbound::Closed => Wanted::Nothing,
+    pub(crate) fn asked(&self) -> Asked {
+        let mut state = lock(&self.state);
+        Asked {
+            gave_up: std::mem::take(&mut state.gave_up),
+            wants: match state.inbound {
+                Inbound::Awaited(_) => Wanted::Next,
+                Inbound::Dropped => Wanted::Dropped,
+                Inbound::Idle | Inbound::Came(_) | Inbound::Ended | Inbound::Closed => {
+                    Wanted::Nothing
+                }
+            },
         }
     }
 

@@ -2,7 +2,12 @@
 
 use wireframe_proto::{Body, Connection, Instant, RequestId, WireframeProtocol};
 
-use super::{Driver, task, task_set::TaskSet};
+use super::{
+    Driver,
+    hosted::Hosted,
+    task::{self, Task},
+    task_set::TaskSet,
+};
 use crate::{
     conversation::{BodyError, Exchange, Wanted},
     frame::Protocol,
@@ -26,6 +31,9 @@ pub(super) struct Conversations<F> {
 /// The conversation of one command; closed when this is dropped.
 struct Conversing<F> {
     id: RequestId,
+    /// The place of the answer's other frames, if there are several and the handler has
+    /// returned them.
+    feed: Option<u32>,
     exchange: Arc<Exchange<F>>,
     /// The engine knows that the handler awaits a frame.
     awaits: bool,
@@ -41,21 +49,30 @@ impl<F> Drop for Conversing<F> {
     }
 }
 
+/// What the driver has besides its conversations.
+struct Around<'a, P: Protocol> {
+    engine: &'a mut Connection<Hosted<P>>,
+    tasks: &'a TaskSet<Task<P>>,
+    now: Instant,
+}
+
 impl<F> Conversing<F> {
     /// Does what the handler asks for; says whether anything came of it.
-    fn serve<P>(&mut self, engine: &mut Connection<P>, now: Instant) -> bool
-    where
-        P: WireframeProtocol<Frame = F>,
-    {
-        let sent = self.send(engine);
-        let came = match self.exchange.wanted() {
-            Wanted::Next => self.fetch(engine, now),
-            Wanted::Nothing => {
-                if std::mem::take(&mut self.awaits) {
-                    engine.stop_awaiting_body(self.id);
-                }
-                false
-            }
+    fn serve<P: Protocol<Frame = F>>(&mut self, around: &mut Around<'_, P>) -> bool {
+        let sent = self.may_send(around.tasks) && self.send(around.engine);
+        let engine = &mut *around.engine;
+        if !engine.is_running(self.id) {
+            // A frame of it could not be encoded.
+            task::discard(self.exchange.close());
+            return true;
+        }
+        let asked = self.exchange.asked();
+        if asked.gave_up && std::mem::take(&mut self.awaits) {
+            engine.stop_awaiting_body(self.id);
+        }
+        let came = match asked.wants {
+            Wanted::Next => self.fetch(engine, around.now),
+            Wanted::Nothing => false,
             Wanted::Dropped => {
                 if !std::mem::replace(&mut self.body_dropped, true) {
                     // What was sent before does not wait for the rest of the body.
@@ -66,6 +83,13 @@ impl<F> Conversing<F> {
             }
         };
         sent || came
+    }
+
+    /// Whether it is its turn to send: the answer's other frames go first if they only
+    /// wait for room, or whoever sends without an end could keep the answer from its own.
+    fn may_send<P: Protocol<Frame = F>>(&self, tasks: &TaskSet<Task<P>>) -> bool {
+        let feed = self.feed.and_then(|index| tasks.get(index));
+        !matches!(feed, Some(Task::Feed { listed: true, .. }))
     }
 
     /// Moves frames to the engine while it has room.
@@ -79,10 +103,6 @@ impl<F> Conversing<F> {
         {
             self.respond(engine, frame);
             sent = true;
-        }
-        if !engine.is_running(self.id) {
-            // A frame of it could not be encoded.
-            task::discard(self.exchange.close());
         }
         sent
     }
@@ -150,6 +170,7 @@ impl<F> Conversations<F> {
             let exchange = Arc::new(Exchange::new(capacity, driver.clone()));
             let conversing = Conversing {
                 id,
+                feed: None,
                 exchange: Arc::clone(&exchange),
                 awaits: false,
                 body_dropped: false,
@@ -187,28 +208,22 @@ impl<F> Conversations<F> {
 
     /// Serves those who called and those who were blocked; says whether anything came of
     /// it, here or since this was last called.
-    fn serve_called<P>(&mut self, engine: &mut Connection<P>, now: Instant) -> bool
-    where
-        P: WireframeProtocol<Frame = F>,
-    {
+    fn serve_called<P: Protocol<Frame = F>>(&mut self, mut around: Around<'_, P>) -> bool {
         let mut called = self.open.take_woken();
         for &index in &self.blocked {
             self.open.poll(index, |c, _| c.blocked = false);
         }
         called.append(&mut self.blocked);
         for index in called.drain(..) {
-            self.serve(index, engine, now);
+            self.serve(index, &mut around);
         }
         self.open.reuse_list(called);
         std::mem::take(&mut self.stirred)
     }
 
-    fn serve<P>(&mut self, index: u32, engine: &mut Connection<P>, now: Instant)
-    where
-        P: WireframeProtocol<Frame = F>,
-    {
+    fn serve<P: Protocol<Frame = F>>(&mut self, index: u32, around: &mut Around<'_, P>) {
         let served = self.open.poll(index, |conversing, _| {
-            let stirred = conversing.serve(engine, now);
+            let stirred = conversing.serve(around);
             let blocked = conversing.exchange.has_frames()
                 && !std::mem::replace(&mut conversing.blocked, true);
             (stirred, blocked)
@@ -222,29 +237,41 @@ impl<F> Conversations<F> {
 
     /// What a handler has sent goes before what comes after this; says whether it
     /// converses at all.
-    fn precede<P>(&mut self, id: RequestId, engine: &mut Connection<P>, now: Instant) -> bool
-    where
-        P: WireframeProtocol<Frame = F>,
-    {
+    fn precede<P: Protocol<Frame = F>>(
+        &mut self,
+        id: RequestId,
+        mut around: Around<'_, P>,
+    ) -> bool {
         let Some(index) = self.find(id) else {
             return false;
         };
-        let sent = self.open.poll(index, |c, _| c.send_all(engine));
+        let sent = self.open.poll(index, |c, _| c.send_all(around.engine));
         self.stirred |= sent.unwrap_or_default();
-        self.serve(index, engine, now);
+        self.serve(index, &mut around);
         true
     }
 }
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// The conversations, if there have been any, and what else is needed to serve them.
+    #[inline]
+    fn conversations(&mut self) -> Option<(&mut Conversations<P::Frame>, Around<'_, P>)> {
+        let around = Around {
+            engine: &mut self.engine,
+            tasks: &self.tasks,
+            now: self.now,
+        };
+        Some((self.conversations.as_deref_mut()?, around))
+    }
+
     /// Serves the handlers that converse, and polls them if anything came of it; says
     /// whether it did.
     #[inline]
     pub(super) fn converse(&mut self) -> bool {
-        let Some(conversations) = &mut self.conversations else {
+        let Some((conversations, around)) = self.conversations() else {
             return false;
         };
-        let stirred = conversations.serve_called(&mut self.engine, self.now);
+        let stirred = conversations.serve_called(around);
         if stirred {
             self.poll_woken();
         }
@@ -257,24 +284,27 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         conversations.is_some_and(|conversations| conversations.open.has_woken())
     }
 
-    /// Whether the engine has room for a frame that had to wait.
+    /// Whether a frame that had to wait may go.
     pub(super) fn has_room_to_converse(&self) -> bool {
         self.conversations.as_ref().is_some_and(|conversations| {
             let mut blocked = conversations.blocked.iter();
             blocked.any(|&index| {
                 let conversing = conversations.open.get(index);
-                conversing.is_some_and(|c| self.engine.response_capacity(c.id) > 0)
+                conversing.is_some_and(|c| {
+                    self.engine.response_capacity(c.id) > 0 && c.may_send(&self.tasks)
+                })
             })
         })
     }
 
-    /// Serves the handler of a command, if it converses: it has begun, or its body has
-    /// something new.
+    /// Serves the handler of a command, if it converses: because it has begun, its body
+    /// has something new, or it is its turn to send.
+    #[inline]
     pub(super) fn serve_conversation(&mut self, id: RequestId) {
-        if let Some(conversations) = &mut self.conversations
+        if let Some((conversations, mut around)) = self.conversations()
             && let Some(index) = conversations.find(id)
         {
-            conversations.serve(index, &mut self.engine, self.now);
+            conversations.serve(index, &mut around);
         }
     }
 
@@ -282,8 +312,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// converses.
     #[inline]
     pub(super) fn send_what_precedes(&mut self, id: RequestId) -> bool {
-        let conversations = self.conversations.as_mut();
-        conversations.is_some_and(|c| c.precede(id, &mut self.engine, self.now))
+        let conversations = self.conversations();
+        conversations.is_some_and(|(conversations, around)| conversations.precede(id, around))
+    }
+
+    /// The handler has returned more than one frame, which are fed from there.
+    pub(super) fn note_feed(&mut self, id: RequestId, feed: u32) {
+        if let Some(conversations) = &mut self.conversations
+            && let Some(index) = conversations.find(id)
+        {
+            conversations.open.poll(index, |c, _| c.feed = Some(feed));
+        }
     }
 
     /// The command has ended, and with it its conversation.

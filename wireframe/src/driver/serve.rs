@@ -322,6 +322,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 let listed = true;
                 let index = self.tasks.insert(Task::Feed { id, feed, listed });
+                if converses {
+                    self.note_feed(id, index);
+                }
                 self.runnable.push_back(index);
             }
         }
@@ -429,6 +432,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         // As in `answered`.
         self.take_pushes();
         if matches!(polled, Polled::Pending) {
+            self.serve_conversation(id);
             return Fed::Pending;
         }
         self.send_what_precedes(id);

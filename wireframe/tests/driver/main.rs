@@ -11,8 +11,11 @@
 mod accepting;
 mod answers;
 mod app;
+mod bodies;
+mod body_ends;
 mod calls;
 mod client;
+mod conversations;
 mod ends;
 mod fairness;
 mod hooks;

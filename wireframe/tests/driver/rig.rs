@@ -14,8 +14,9 @@ use wireframe::{
     testing::{Link, Script, Simulation, Spawned, link},
 };
 
-/// A frame: what it begins with says what it is. A digit is the route of a request, `~` a
-/// control frame, `<` a reply, everything else a push.
+/// A frame: what it begins with says what it is. A digit is the route of a request, `^` and
+/// a digit that of an exclusive one, `+` a part of the oldest request's body, `+.` the last
+/// one, `~` a control frame, `<` a reply, everything else a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line(pub(crate) String);
 
@@ -129,6 +130,15 @@ impl WireframeProtocol for Text {
                 route: u32::from(digit - b'0'),
                 correlation: None,
                 exclusive: false,
+            },
+            Some(b'^') => Role::Request {
+                route: frame.0.as_bytes().get(1).map_or(0, |d| u32::from(*d) - 48),
+                correlation: None,
+                exclusive: true,
+            },
+            Some(b'+') => Role::Body {
+                of: None,
+                last: frame.0.starts_with("+."),
             },
             Some(b'~') => Role::Control,
             Some(b'<') => Role::Reply {
