@@ -16,6 +16,7 @@ mod body_ends;
 mod calls;
 mod client;
 mod conversations;
+mod conversing;
 mod ends;
 mod fairness;
 mod hooks;
