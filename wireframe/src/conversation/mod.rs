@@ -5,6 +5,8 @@ mod body;
 mod error;
 mod exchange;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

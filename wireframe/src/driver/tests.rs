@@ -9,6 +9,8 @@ use super::Driver;
 use crate::{
     app::WireframeApp,
     client::Client,
+    conversation::Conversation,
+    tasks::Tasks,
     testing::{Link, Simulation, link},
 };
 
@@ -60,6 +62,24 @@ fn a_parked_driver_keeps_of_a_frame_that_has_begun_little_more_than_its_bytes() 
     peer.send(b"\x01x");
     poll(&mut driver);
     assert_eq!(peer.receive(), b"\0\0\0\x04\x01\0\x01x");
+}
+
+#[test]
+fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
+    // rule: LIM-5, REQ-2
+    let app = WireframeApp::new().route(1, async |mut peer: Conversation, tasks: Tasks| {
+        peer.send(Envelope::new(2, "x")).await.unwrap();
+        // Never run: the conversation outlives its command.
+        tasks.spawn(async move { drop(peer) });
+    });
+    let (mut driver, mut peer) = server(app);
+    assert!(driver.conversations.is_none(), "there was none");
+    for _ in 0..3 {
+        peer.send(b"\0\0\0\x04\x01\0\x01x".repeat(10).as_slice());
+        poll(&mut driver);
+        assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x".repeat(10));
+        assert!(driver.conversations.is_none());
+    }
 }
 
 #[test]

@@ -334,6 +334,7 @@ fn body_frames_for_a_handler_that_takes_none_are_discarded() {
         .route(2, async |State(_): State<Record>| "two");
     let mut rig = Rig::new(app);
     rig.peer.send(&request("1", &["+a"; 100]));
+    assert_eq!(rig.exchange("~now"), ["~now"], "they are not kept");
     rig.advance(secs(1));
     assert_eq!(
         rig.heard(),

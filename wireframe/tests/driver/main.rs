@@ -26,5 +26,6 @@ mod pushed;
 mod pushes;
 mod random;
 mod rig;
+mod threads;
 mod time;
 mod transport;
