@@ -54,6 +54,8 @@ pub(crate) struct Asked {
     /// It gave up waiting for a frame, perhaps to wait for it again.
     pub(crate) gave_up: bool,
     pub(crate) wants: Wanted,
+    /// It has frames to be sent.
+    pub(crate) sends: bool,
 }
 
 /// What a handler wants of its body.
@@ -203,6 +205,7 @@ impl<F> Exchange<F> {
         let mut state = lock(&self.state);
         Asked {
             gave_up: std::mem::take(&mut state.gave_up),
+            sends: !state.outgoing.is_empty(),
             wants: match state.inbound {
                 Inbound::Awaited(_) => Wanted::Next,
                 Inbound::Dropped => Wanted::Dropped,
@@ -259,11 +262,6 @@ impl<F> Exchange<F> {
             sender.wake();
         }
         frames
-    }
-
-    /// Whether frames wait to be sent.
-    pub(crate) fn has_frames(&self) -> bool {
-        !lock(&self.state).outgoing.is_empty()
     }
 
     /// The command has ended: nothing is sent or delivered any more, and whoever waits is

@@ -1,5 +1,7 @@
 //! The driver's side of handlers that converse.
 
+use std::task::Poll;
+
 use wireframe_proto::{Body, Connection, Instant, RequestId, WireframeProtocol};
 
 use super::{
@@ -45,8 +47,17 @@ struct Conversing<F> {
 
 impl<F> Drop for Conversing<F> {
     fn drop(&mut self) {
-        task::discard(self.exchange.close());
+        self.close();
     }
+}
+
+/// What came of serving a handler.
+#[derive(Clone, Copy, Default)]
+struct Served {
+    /// It was handed something, or room was made for it.
+    stirred: bool,
+    /// It has frames that could not go.
+    waits: bool,
 }
 
 /// What the driver has besides its conversations.
@@ -57,14 +68,17 @@ struct Around<'a, P: Protocol> {
 }
 
 impl<F> Conversing<F> {
-    /// Does what the handler asks for; says whether anything came of it.
-    fn serve<P: Protocol<Frame = F>>(&mut self, around: &mut Around<'_, P>) -> bool {
+    /// Does what the handler asks for.
+    fn serve<P: Protocol<Frame = F>>(&mut self, around: &mut Around<'_, P>) -> Served {
         let sent = self.may_send(around.tasks) && self.send(around.engine);
         let engine = &mut *around.engine;
         if !engine.is_running(self.id) {
             // A frame of it could not be encoded.
-            task::discard(self.exchange.close());
-            return true;
+            self.close();
+            return Served {
+                stirred: true,
+                waits: false,
+            };
         }
         let asked = self.exchange.asked();
         if asked.gave_up && std::mem::take(&mut self.awaits) {
@@ -82,7 +96,19 @@ impl<F> Conversing<F> {
                 false
             }
         };
-        sent || came
+        Served {
+            stirred: sent || came,
+            waits: asked.sends,
+        }
+    }
+
+    /// Ends it; wakers and frames of the user are contained.
+    fn close(&self) {
+        let exchange = &self.exchange;
+        let _ = task::contain(|| {
+            drop(exchange.close());
+            Poll::Ready(())
+        });
     }
 
     /// Whether it is its turn to send: the answer's other frames go first if they only
@@ -222,17 +248,15 @@ impl<F> Conversations<F> {
     }
 
     fn serve<P: Protocol<Frame = F>>(&mut self, index: u32, around: &mut Around<'_, P>) {
-        let served = self.open.poll(index, |conversing, _| {
-            let stirred = conversing.serve(around);
-            let blocked = conversing.exchange.has_frames()
-                && !std::mem::replace(&mut conversing.blocked, true);
-            (stirred, blocked)
+        let Self { open, blocked, .. } = self;
+        let served = open.poll(index, |conversing, _| {
+            let served = conversing.serve(around);
+            if served.waits && !std::mem::replace(&mut conversing.blocked, true) {
+                blocked.push(index);
+            }
+            served
         });
-        let (stirred, blocked) = served.unwrap_or_default();
-        self.stirred |= stirred;
-        if blocked {
-            self.blocked.push(index);
-        }
+        self.stirred |= served.unwrap_or_default().stirred;
     }
 
     /// What a handler has sent goes before what comes after this; says whether it
@@ -268,6 +292,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// whether it did.
     #[inline]
     pub(super) fn converse(&mut self) -> bool {
+        if self.conversations.is_none() {
+            return false;
+        }
+        // What a handler pushed goes before what it sent after that.
+        self.take_pushes();
         let Some((conversations, around)) = self.conversations() else {
             return false;
         };
@@ -301,6 +330,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// has something new, or it is its turn to send.
     #[inline]
     pub(super) fn serve_conversation(&mut self, id: RequestId) {
+        if self.conversations.is_none() {
+            return;
+        }
+        // As in `converse`.
+        self.take_pushes();
         if let Some((conversations, mut around)) = self.conversations()
             && let Some(index) = conversations.find(id)
         {

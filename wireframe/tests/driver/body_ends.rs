@@ -148,6 +148,19 @@ fn a_half_close_inside_a_body_ends_it_with_an_error_and_answers_go_on() {
 }
 
 #[test]
+fn a_drain_waits_for_the_body_of_a_command_under_way() {
+    // rule: SHUT-2
+    let record = Record::default();
+    let mut rig = Rig::new(recording(&record).route(1, noting));
+    rig.ask("1");
+    rig.push.connection().close();
+    assert_eq!(rig.exchange("+a"), [""; 0]);
+    assert_eq!(rig.exchange("+."), ["1:noted"]);
+    assert_eq!(record.take(), ["+a", "+.", "none"]);
+    assert_eq!(rig.reason(), Some(CloseReason::Drained));
+}
+
+#[test]
 fn a_handler_is_dropped_inside_its_body_when_the_end_means_that_the_peer_is_gone() {
     // rule: RESP-10, RESP-4
     let protocol = Text::default();
@@ -222,6 +235,38 @@ fn frames_sent_before_a_body_is_dropped_do_not_wait_for_it_even_to_a_slow_peer()
     let before = ["before 0", "before 1", "before 2", "before 3"];
     assert_eq!(rig.heard(), before);
     assert_eq!(rig.exchange("+."), ["1:enough"]);
+}
+
+#[test]
+fn a_body_dropped_by_a_handler_at_work_is_discarded_behind_what_was_sent_before() {
+    // rule: REQ-4, REQ-2, REQ-3
+    async fn goes_on(peer: Conversation<Line>, clock: Clock) -> Failing<&'static str> {
+        let (mut sender, mut body) = peer.split();
+        body.next().await?;
+        for n in 0..3 {
+            sender.send(line(format!("before {n}"))).await?;
+        }
+        drop(body);
+        sender.send(line("after")).await?;
+        clock.sleep(secs(10)).await;
+        Ok("done")
+    }
+    let limits = config(|c| c.limits.high_water = crate::rig::nonzero(1));
+    let app = text(&Text::default()).config(limits).route(1, goes_on);
+    let mut rig = Rig::with_capacity(app, 1);
+    rig.peer.send(&[wire("1"), wire("+a")].concat());
+    rig.simulation.run();
+    for _ in 0..100 {
+        rig.ask("+more");
+    }
+    rig.ask("~now");
+    let mut heard = rig.heard();
+    assert!(heard.contains(&"~now".into()), "it is not kept: {heard:?}");
+    heard.retain(|frame| frame != "~now");
+    assert_eq!(heard, ["before 0", "before 1", "before 2"]);
+    assert_eq!(rig.exchange("+."), ["after"]);
+    rig.advance(secs(10));
+    assert_eq!(rig.heard(), ["1:done"]);
 }
 
 type Kept = Arc<Mutex<Option<Conversation<Line>>>>;

@@ -1,8 +1,8 @@
 //! What handlers send while they are at work.
 
 use wireframe::{
-    BodyError, Clock, CloseReason, Conversation, Driver, Envelope, Inbound, Response, SendError,
-    State, WireframeApp, WireframeError,
+    BodyError, Clock, CloseReason, Conversation, Driver, Envelope, Inbound, PushHandle, Response,
+    SendError, State, WireframeApp, WireframeError,
     testing::{Simulation, link},
 };
 
@@ -141,6 +141,27 @@ fn what_a_handler_sent_before_it_panicked_or_failed_goes_before_the_goodbye() {
     }
 }
 
+#[test]
+fn what_a_handler_pushed_goes_before_what_it_sends_after_that() {
+    // rule: SEL-1, REQ-2
+    async fn both(
+        mut peer: Conversation<Line>,
+        push: PushHandle<Line>,
+        clock: Clock,
+    ) -> Failing<&'static str> {
+        for n in 0..2 {
+            push.push_low_priority(line(format!("!{n}"))).await.ok();
+            peer.send(line(format!("sent {n}"))).await?;
+            clock.sleep(secs(1)).await;
+        }
+        Ok("done")
+    }
+    let mut rig = Rig::new(text(&Text::default()).route(1, both));
+    assert_eq!(rig.exchange("1"), ["!0", "sent 0"]);
+    rig.advance(secs(1));
+    assert_eq!(rig.heard(), ["!1", "sent 1"]);
+}
+
 /// Sends without an end, and counts.
 async fn flood(mut peer: Conversation<Line>, State(record): State<Record>) -> Failing<()> {
     loop {
@@ -242,6 +263,48 @@ fn a_frame_that_cannot_be_encoded_fails_the_command_and_ends_the_conversation() 
         assert_eq!(record.take(), ["late"]);
         assert_eq!(rig.heard(), [""; 0]);
         assert_eq!(protocol.record.count("command_end Failed"), 1);
+    }
+}
+
+#[test]
+fn a_handler_that_waits_is_told_of_a_failure_while_others_are_at_work() {
+    // rule: RESP-6, REQ-2
+    async fn awaits(mut peer: Conversation<Line>, State(record): State<Record>) {
+        peer.send(line("why?")).await.unwrap();
+        record.note(format!("{:?}", peer.next().await));
+    }
+    async fn sends(mut peer: Conversation<Line>, State(record): State<Record>) {
+        // More than may wait, in the engine and before it.
+        let mut frames = ["why?", "a", "b", "c", "d"].into_iter().map(line);
+        let refused = loop {
+            if let Err(refused) = peer.send(frames.next().unwrap()).await {
+                break refused.into_frame().0;
+            }
+        };
+        record.note(refused);
+    }
+    for (route, told) in [("2", "Err(Closed)"), ("3", "d")] {
+        let record = Record::default();
+        let app = text(&Text::default())
+            .config(config(|c| c.limits.max_in_flight = Some(nonzero(3))))
+            .state(record.clone())
+            .route(1, async |clock: Clock| {
+                clock.sleep(secs(1)).await;
+                "one"
+            })
+            .route(2, awaits)
+            .route(3, sends)
+            .route(4, std::future::pending::<()>);
+        let mut rig = Rig::new(app);
+        for request in ["1", route, "4"] {
+            rig.ask(request);
+        }
+        assert_eq!(record.take(), [""; 0], "it is not its turn");
+        rig.advance(secs(1));
+        assert_eq!(record.take(), [told]);
+        let mut heard = rig.heard();
+        heard.extend(rig.exchange("+."));
+        assert_eq!(heard, ["1:one", "error: unencodable"]);
     }
 }
 
