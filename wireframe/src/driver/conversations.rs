@@ -313,21 +313,22 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         conversations.is_some_and(|conversations| conversations.open.has_woken())
     }
 
-    /// Whether a frame that had to wait may go.
-    pub(super) fn has_room_to_converse(&self) -> bool {
+    /// Whether a frame that had to wait may go, or has nowhere to go any more.
+    pub(super) fn may_converse(&self) -> bool {
         self.conversations.as_ref().is_some_and(|conversations| {
             let mut blocked = conversations.blocked.iter();
             blocked.any(|&index| {
                 let conversing = conversations.open.get(index);
                 conversing.is_some_and(|c| {
-                    self.engine.response_capacity(c.id) > 0 && c.may_send(&self.tasks)
+                    let has_room = self.engine.response_capacity(c.id) > 0;
+                    has_room && c.may_send(&self.tasks) || !self.engine.is_running(c.id)
                 })
             })
         })
     }
 
-    /// Serves the handler of a command, if it converses: because it has begun, its body
-    /// has something new, or it is its turn to send.
+    /// Serves the handler of a command, if it converses: because it has begun, or its body
+    /// has something new.
     #[inline]
     pub(super) fn serve_conversation(&mut self, id: RequestId) {
         if self.conversations.is_none() {

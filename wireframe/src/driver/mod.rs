@@ -220,7 +220,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         !self.runnable.is_empty()
             || self.engine.wants().event
             || self.is_called()
-            || self.has_room_to_converse()
+            || self.may_converse()
     }
 
     /// Does what a handle has asked for.

@@ -371,7 +371,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 return;
             }
             if self.blocked.is_empty() {
-                if budget > 0 && (conversed || self.has_room_to_converse()) {
+                if budget > 0 && (conversed || self.may_converse()) {
                     continue;
                 }
                 return;
@@ -381,7 +381,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             if budget == 0 {
                 return;
             }
-            let has_room = self.any_has_room() || self.has_room_to_converse();
+            let has_room = self.any_has_room() || self.may_converse();
             if !moved && had == self.runnable.len() && !has_room {
                 self.blocked.extend(self.runnable.drain(..));
                 return;
@@ -431,11 +431,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         };
         // As in `answered`.
         self.take_pushes();
-        if matches!(polled, Polled::Pending) {
-            self.serve_conversation(id);
-            return Fed::Pending;
+        if !matches!(polled, Polled::Pending) {
+            self.send_what_precedes(id);
         }
-        self.send_what_precedes(id);
         match polled {
             Polled::Pending => return Fed::Pending,
             Polled::Ready(Some(Ok(frame))) => {
