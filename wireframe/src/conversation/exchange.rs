@@ -225,7 +225,13 @@ impl<F> Exchange<F> {
             Err(error) => Inbound::Came(Err(error)),
         };
         let mut state = lock(&self.state);
-        if !matches!(state.inbound, Inbound::Awaited(_) | Inbound::Idle) {
+        let wanted = match (&state.inbound, &next) {
+            (Inbound::Awaited(_), _) => true,
+            // Given up meanwhile: a frame must not be lost, but nobody is late.
+            (Inbound::Idle, next) => !matches!(next, Inbound::Came(Err(BodyError::TimedOut))),
+            _ => false,
+        };
+        if !wanted {
             drop(state);
             return match next {
                 Inbound::Came(Ok(frame)) => Some(frame),

@@ -78,6 +78,21 @@ fn the_driver_is_called_for_what_changes_and_for_nothing_else() {
 }
 
 #[test]
+fn that_no_frame_came_in_time_is_told_only_to_those_who_waited() {
+    // rule: LIM-3
+    let (exchange, mut peer, _) = conversation();
+    // Given up before it is told, and after.
+    assert!(poll(peer.next()).is_pending());
+    assert_eq!(exchange.hand_over(Err(BodyError::TimedOut)), None);
+    {
+        let mut next = pin!(peer.next());
+        assert!(poll(next.as_mut()).is_pending());
+        exchange.hand_over(Err(BodyError::TimedOut));
+    }
+    assert!(poll(peer.next()).is_pending());
+}
+
+#[test]
 fn a_sender_is_woken_by_the_room_it_waits_for() {
     // rule: REQ-2, RESP-5
     let (exchange, peer, _) = conversation();
