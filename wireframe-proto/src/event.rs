@@ -26,7 +26,8 @@ pub enum Event<F> {
     /// A command arrived and waits for others to end.
     HeldBack(RequestInfo),
     /// A command's body has something new for
-    /// [`next_body`](crate::Connection::next_body): a frame, its end, or an error.
+    /// [`next_body`](crate::Connection::next_body): a frame, its end, or an error. Also
+    /// that there will be nothing, because the command has failed.
     Body(RequestInfo),
     /// A control frame arrived and its hook has run.
     Control,

@@ -131,6 +131,17 @@ pub enum BuildError {
         /// How many frames there are: one for a route, none on connecting.
         there: usize,
     },
+    /// A handler takes a request's body, as a [`Conversation`](crate::Conversation) or a
+    /// [`RequestBody`](crate::RequestBody), where there is no request, or takes it twice.
+    #[error("{place} takes the body {taken} times, and there is {there}")]
+    Body {
+        /// Which handler.
+        place: Place,
+        /// How many of its arguments take it.
+        taken: usize,
+        /// How many bodies there are: one for a request.
+        there: usize,
+    },
     /// A handler takes the request's description where there is no request.
     #[error("{0} takes a RequestInfo, and serves no request")]
     NoRequest(Place),

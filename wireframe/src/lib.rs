@@ -4,6 +4,7 @@ mod app;
 mod broadcast;
 mod client;
 mod clock;
+mod conversation;
 mod driver;
 mod error;
 mod frame;
@@ -28,6 +29,7 @@ pub use app::{
 pub use broadcast::Fanout;
 pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
 pub use clock::{Clock, Elapsed};
+pub use conversation::{BodyError, Conversation, RequestBody, ResponseSender, SendError};
 pub use driver::{Driver, Environment};
 pub use error::{BoxError, BuildError, Place, ProtocolError, WireframeError};
 pub use frame::{Frame, PayloadFrame, Protocol};

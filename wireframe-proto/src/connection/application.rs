@@ -185,10 +185,24 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Err(refusal) = self.may_respond(id) {
             return Err(Rejected::new(frame, refusal));
         }
-        // With others at work each gets one unit per turn, so it has to queue.
-        let at_once = P::ANSWERS == AnswerOrder::InOrder || self.commands.running() == 1;
-        self.respond_in_turn(id, frame, at_once);
+        self.respond_among_others(id, frame);
         Ok(())
+    }
+
+    /// Adds a frame to a command's answer, however many wait: for a caller that has
+    /// accepted it from the application before, within a bound of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unknown`] if the command is not live, or is finished already.
+    pub fn accept_response(&mut self, id: RequestId, frame: P::Frame) -> Respond<P> {
+        match self.may_respond(id) {
+            Ok(()) | Err(Refusal::Full) => {
+                self.respond_among_others(id, frame);
+                Ok(())
+            }
+            Err(refusal) => Err(Rejected::new(frame, refusal)),
+        }
     }
 
     /// Answers a command with one frame, which is all of its answer.
@@ -239,6 +253,13 @@ impl<P: WireframeProtocol> Connection<P> {
             }
             _ => Err(Refusal::Unknown),
         }
+    }
+
+    #[inline]
+    fn respond_among_others(&mut self, id: RequestId, frame: P::Frame) {
+        // With others at work each gets one unit per turn, so it has to queue.
+        let at_once = P::ANSWERS == AnswerOrder::InOrder || self.commands.running() == 1;
+        self.respond_in_turn(id, frame, at_once);
     }
 
     #[inline]

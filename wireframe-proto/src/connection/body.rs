@@ -48,16 +48,20 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// The handler no longer waits for the body frame that it asked for: stops the body
-    /// clock.
+    /// clock. That none came in time is not told any more.
     pub fn stop_awaiting_body(&mut self, id: RequestId) {
-        let waits = self.commands.get(id).is_some_and(|c| {
-            // The rest of a discarded body must come in time all the same.
-            c.stage == Stage::Running && !c.body_dropped
-        });
-        if waits {
-            self.commands.stop_awaiting(id.index);
-            self.update_clocks();
+        let Some(command) = self.commands.get_mut(id) else {
+            return;
+        };
+        // The rest of a discarded body must come in time all the same.
+        if command.stage != Stage::Running || command.body_dropped {
+            return;
         }
+        if let Some(body) = &mut command.body {
+            body.timed_out = false;
+        }
+        self.commands.stop_awaiting(id.index);
+        self.update_clocks();
     }
 
     /// The handler will read no more of its command's body: what is left of it is
@@ -89,6 +93,20 @@ impl<P: WireframeProtocol> Connection<P> {
         self.commands.stop_awaiting(index);
         self.commands.note_fullness(index, false);
         self.await_rest(index);
+    }
+
+    /// The command fails while its handler is at work; if that awaits a body frame, it is
+    /// told that there will be none.
+    pub(super) fn tell_of_failure(&mut self, index: u32) {
+        if let Some(command) = self.commands.at(index)
+            && command.stage == Stage::Running
+            && let Some(body) = &command.body
+            && body.deadline.is_some()
+            && !body.discarding
+        {
+            let event = Event::Body(command.info);
+            self.events.push_back(event);
+        }
     }
 
     /// Drops what has come of a body, and what will. What has been answered so far does

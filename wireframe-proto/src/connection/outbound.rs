@@ -191,6 +191,7 @@ impl<P: WireframeProtocol> Connection<P> {
             tracing::warn!(connection = %self.peer.id, %error, "an error answer was dropped");
         } else {
             self.commands.discard_answer(index);
+            self.tell_of_failure(index);
             self.fail_answer(index, AnswerError::Unencodable(error));
         }
     }

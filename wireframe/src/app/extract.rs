@@ -11,6 +11,7 @@ use wireframe_proto::{RequestInfo, WireframeProtocol};
 use super::state::StateMap;
 use crate::{
     clock::Clock,
+    conversation::{Exchange, Offer},
     error::{BuildError, Place, WireframeError},
     frame::{PayloadFrame, Protocol},
     push::{ConnectionHandle, PushHandle},
@@ -45,6 +46,8 @@ pub struct Parts<'a, P: WireframeProtocol> {
     pub(crate) surroundings: &'a Surroundings<P>,
     pub(crate) info: Option<RequestInfo>,
     pub(crate) frame: Option<P::Frame>,
+    /// There if an argument takes the body.
+    pub(crate) offer: Option<Offer<P::Frame>>,
 }
 
 impl<P: WireframeProtocol> std::fmt::Debug for Parts<'_, P> {
@@ -91,6 +94,9 @@ pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
     const TAKES_FRAME: bool = false;
 
+    /// Whether this takes the rest of the request, its body. At most one argument may.
+    const TAKES_BODY: bool = false;
+
     /// Checks, when the app is built, that it has what this needs.
     ///
     /// # Errors
@@ -120,6 +126,13 @@ impl<P: Protocol> Parts<'_, P> {
     /// The frame, for an argument of type `A`, which is the only one that takes it.
     pub(crate) fn take_frame<A>(&mut self) -> Extracted<P::Frame, P> {
         self.frame.take().ok_or_else(missing::<A, _>)
+    }
+
+    /// What handler and driver share, for an argument of type `A`, which is the only one
+    /// that takes the body.
+    pub(crate) fn take_exchange<A>(&mut self) -> Extracted<Arc<Exchange<P::Frame>>, P> {
+        let exchange = self.offer.take().and_then(Offer::accept);
+        exchange.ok_or_else(missing::<A, _>)
     }
 }
 
@@ -157,6 +170,7 @@ impl<P: Protocol> Extract<P> for Inbound<P::Frame> {
 /// For a handler that deals itself with an argument that cannot be made.
 impl<P: Protocol, T: Extract<P>> Extract<P> for Result<T, WireframeError<P::Error>> {
     const TAKES_FRAME: bool = T::TAKES_FRAME;
+    const TAKES_BODY: bool = T::TAKES_BODY;
 
     fn check(needs: &Needs<'_>) -> Result<(), BuildError> {
         T::check(needs)

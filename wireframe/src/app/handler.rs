@@ -46,6 +46,9 @@ pub trait Handler<P: Protocol, Args>: Send + Sync + 'static {
     /// How many of its arguments take the frame.
     fn frames_taken(&self) -> usize;
 
+    /// How many of its arguments take the body.
+    fn bodies_taken(&self) -> usize;
+
     /// Checks that the app has what its arguments need.
     ///
     /// # Errors
@@ -106,6 +109,10 @@ macro_rules! about_arguments {
     ($($arg:ident)*) => {
         fn frames_taken(&self) -> usize {
             0 $(+ usize::from($arg::TAKES_FRAME))*
+        }
+
+        fn bodies_taken(&self) -> usize {
+            0 $(+ usize::from($arg::TAKES_BODY))*
         }
 
         fn check(&self, _needs: &Needs<'_>) -> Result<(), BuildError> {
@@ -197,6 +204,7 @@ pub(crate) trait Serve<P: Protocol>: Send + Sync {
 /// A handler whose type was forgotten.
 pub(crate) trait AnyHandler<P: Protocol>: Serve<P> {
     fn frames_taken(&self) -> usize;
+    fn bodies_taken(&self) -> usize;
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError>;
 }
 
@@ -230,6 +238,10 @@ pub(crate) fn erase<P: Protocol, Args: 'static>(
 impl<P: Protocol, Args, H: Handler<P, Args>> AnyHandler<P> for Erased<H, Args> {
     fn frames_taken(&self) -> usize {
         self.handler.frames_taken()
+    }
+
+    fn bodies_taken(&self) -> usize {
+        self.handler.bodies_taken()
     }
 
     fn check(&self, needs: &Needs<'_>) -> Result<(), BuildError> {

@@ -21,7 +21,7 @@ pub use layer::{HandlerFuture, HandlerService, RequestService};
 pub use request::Request;
 pub(crate) use state::StateMap;
 
-use self::router::{Handlers, Router, Routes, Wrap};
+use self::router::{Found, Handlers, Router, Routes, Wrap};
 use crate::{
     error::{BuildError, Place},
     frame::Protocol,
@@ -212,8 +212,8 @@ impl<P: Protocol> WireframeApp<P> {
     /// # Errors
     ///
     /// [`BuildError`] if a route has two handlers, a handler needs a state that was not
-    /// set, or takes the frame where there is none or more than once, or a time limit is
-    /// zero.
+    /// set, or takes the frame or the body where there is none or more than once, or a time
+    /// limit is zero.
     pub fn build(self) -> Result<App<P>, BuildError> {
         let mut routes = Routes::default();
         for (id, handler) in self.routes {
@@ -304,6 +304,15 @@ fn check<P: Protocol>(
             there,
         });
     }
+    let taken = handler.bodies_taken();
+    let there = usize::from(matches!(place, Place::Route(_) | Place::Fallback));
+    if taken > there {
+        return Err(BuildError::Body {
+            place,
+            taken,
+            there,
+        });
+    }
     handler.check(&Needs { states, place })
 }
 
@@ -337,7 +346,7 @@ pub(crate) struct Shared<P: Protocol> {
 
 impl<P: Protocol> Shared<P> {
     /// What serves a route: its handler or the fallback, inside the layers.
-    pub(crate) fn handler(&self, route: u32) -> Option<&dyn Serve<P>> {
+    pub(crate) fn handler(&self, route: u32) -> Option<Found<'_, P>> {
         self.handlers.find(route)
     }
 }

@@ -5,13 +5,16 @@ use std::fmt;
 use wireframe_proto::{RequestInfo, WireframeProtocol};
 
 use super::extract::{Extracted, Parts, Surroundings, missing};
-use crate::{clock::Clock, frame::Protocol, push::PushHandle, session::Session};
+use crate::{
+    clock::Clock, conversation::Offer, frame::Protocol, push::PushHandle, session::Session,
+};
 
 /// A request, as layers see it: what its handler makes its arguments from.
 pub struct Request<P: WireframeProtocol> {
     surroundings: Surroundings<P>,
     info: RequestInfo,
     frame: P::Frame,
+    offer: Option<Offer<P::Frame>>,
 }
 
 impl<P: Protocol> Request<P> {
@@ -21,6 +24,7 @@ impl<P: Protocol> Request<P> {
             surroundings: parts.surroundings.clone(),
             info: parts.info.ok_or_else(missing::<RequestInfo, _>)?,
             frame: parts.take_frame::<Self>()?,
+            offer: parts.offer.take(),
         })
     }
 
@@ -30,6 +34,7 @@ impl<P: Protocol> Request<P> {
             surroundings: &self.surroundings,
             info: Some(self.info),
             frame: Some(self.frame),
+            offer: self.offer,
         })
     }
 

@@ -38,14 +38,27 @@ impl<P: Protocol> Handlers<P> {
     }
 
     /// What serves a route, if anything does.
-    pub(super) fn find(&self, route: u32) -> Option<&dyn Serve<P>> {
-        match self {
-            Self::Bare(router) => router.find(route),
-            Self::Layered { router, outermost } => {
-                router.find(route).map(|_| outermost as &dyn Serve<P>)
-            }
-        }
+    pub(super) fn find(&self, route: u32) -> Option<Found<'_, P>> {
+        let (router, outermost) = match self {
+            Self::Bare(router) => (router, None),
+            Self::Layered { router, outermost } => (&**router, Some(outermost)),
+        };
+        let handler = router.find(route)?;
+        Some(Found {
+            service: match outermost {
+                Some(outermost) => outermost,
+                None => handler,
+            },
+            takes_body: handler.bodies_taken() > 0,
+        })
     }
+}
+
+/// What serves a route.
+pub(crate) struct Found<'a, P: Protocol> {
+    pub(crate) service: &'a dyn Serve<P>,
+    /// Whether the handler at the end of it takes the body.
+    pub(crate) takes_body: bool,
 }
 
 /// Finds a request's handler.
@@ -55,9 +68,8 @@ pub(super) struct Router<P> {
 }
 
 impl<P: Protocol> Router<P> {
-    fn find(&self, route: u32) -> Option<&dyn Serve<P>> {
-        let handler = self.routes.get(route).or(self.fallback.as_deref());
-        handler.map(|handler| handler as &dyn Serve<P>)
+    fn find(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
+        self.routes.get(route).or(self.fallback.as_deref())
     }
 }
 

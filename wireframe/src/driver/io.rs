@@ -175,6 +175,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.engine.shrink();
             self.tasks.shrink();
             self.batch = None;
+            self.conversations = None;
         }
     }
 }

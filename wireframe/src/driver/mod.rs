@@ -1,6 +1,7 @@
 //! The future that runs one connection.
 
 mod burial;
+mod conversations;
 mod hosted;
 mod io;
 mod pool;
@@ -23,7 +24,7 @@ use wireframe_proto::{
     CloseReason, Connection, ConnectionId, Event, Instant, Peer, Priority, Shutdown, Side, State,
 };
 
-use self::{hosted::Hosted, task::Task, task_set::TaskSet};
+use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
 use crate::{
     app::{App, Shared, Surroundings},
     client::Caller,
@@ -90,6 +91,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     batch: Option<Box<Batch<P::Frame>>>,
     /// Undelivered pushes that the dead letter queue took, not yet told to the mailbox.
     buried: Buried,
+    /// What handlers say while they are at work, and read. Boxed on first use.
+    conversations: Option<Box<Conversations<P::Frame>>>,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -176,6 +179,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             ended: None,
             batch: None,
             buried: Buried::default(),
+            conversations: None,
         }
     }
 
@@ -228,7 +232,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || self.engine.wants().event
+        !self.runnable.is_empty()
+            || self.engine.wants().event
+            || self.is_called()
+            || self.may_converse()
     }
 
     /// Does what a handle has asked for.
@@ -308,7 +315,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let armed = self.sleep.as_ref().map(|(at, _)| *at);
             if self.mailbox.park(cx.waker(), armed) {
                 let caller = self.caller.as_deref();
-                if !self.tasks.has_woken() && !caller.is_some_and(Caller::has_news) {
+                let called = self.tasks.has_woken() || self.is_called();
+                if !called && !caller.is_some_and(Caller::has_news) {
                     return Poll::Pending;
                 }
                 self.control.signal().resume();

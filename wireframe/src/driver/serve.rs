@@ -5,11 +5,14 @@ use std::{collections::VecDeque, task::Context};
 use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo};
 
 use super::{
-    Driver, EVENTS_PER_TURN, pool,
+    Driver, EVENTS_PER_TURN,
+    conversations::Conversations,
+    pool,
     task::{self, Feed, Polled, Task},
 };
 use crate::{
     app::{Answer, Parts, Started},
+    conversation::Offer,
     error::WireframeError,
     frame::Protocol,
     transport::Transport,
@@ -55,6 +58,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     self.serve_connect(cx);
                     self.serve(event, cx);
                 }
+                None if self.converse() => {}
                 None => return,
             }
         }
@@ -63,6 +67,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn serve(&mut self, event: Event<P::Frame>, cx: &mut Context<'_>) {
         match event {
             Event::Request { info, frame } => self.serve_request(info, frame, cx),
+            Event::Body(info) => self.serve_conversation(info.id),
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller
@@ -99,6 +104,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.drop_push(frame);
         }
         self.tasks.clear(task::discard);
+        self.conversations = None;
     }
 
     /// Starts the handler of a request.
@@ -112,16 +118,29 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let _ = self.engine.finish_unrouted(info.id, frame);
             return;
         };
+        let exchange = handler.takes_body.then(|| {
+            let conversations = self
+                .conversations
+                .get_or_insert_with(|| Box::new(Conversations::new(&self.control)));
+            let slot = self.app.config.limits.response_slot.get();
+            conversations.open(info.id, slot)
+        });
+        let converses = exchange.is_some();
         let parts = Parts {
             surroundings: &self.surroundings,
             info: Some(info),
             frame: Some(frame),
+            offer: exchange.map(Offer::new),
         };
-        match task::start(handler, parts, cx) {
+        match task::start(handler.service, parts, cx) {
             Started::AtWork(handling) => {
-                // No argument of a handler reads a body.
-                self.engine.drop_body(info.id);
+                if !converses {
+                    self.engine.drop_body(info.id);
+                }
                 self.go_on(Task::Handler(info.id, handling));
+                if converses {
+                    self.serve_conversation(info.id);
+                }
             }
             Started::Done(answer) => self.answered(info.id, answer),
         }
@@ -184,6 +203,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             surroundings: &self.surroundings,
             info: None,
             frame: Some(frame),
+            offer: None,
         };
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
@@ -213,6 +233,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             surroundings: &self.surroundings,
             info: None,
             frame: None,
+            offer: None,
         };
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => self.go_on(Task::Connected(handling)),
@@ -290,21 +311,33 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn answered(&mut self, id: RequestId, answer: Option<Answer<P>>) {
         // What it pushed goes before what it answered after that.
         self.take_pushes();
+        let converses = self.send_what_precedes(id);
         let response = match answer {
             None => return self.finish(id, End::Panicked),
             Some(Err(error)) => return self.failed(id, error),
             Some(Ok(response)) => response,
         };
         match Feed::of(response) {
+            Err(Some(frame)) if converses => {
+                self.engine.drop_body(id);
+                // What it sent may have filled its slot. Refused as below.
+                let _ = self.engine.accept_response(id, frame);
+                self.finish(id, End::Complete);
+            }
             Err(Some(frame)) => {
                 // Refused only for a command that has ended; its frame has no place.
                 let _ = self.engine.answer(id, frame);
             }
             Err(None) => self.finish(id, End::Complete),
             Ok(feed) => {
-                self.engine.drop_body(id);
+                if !converses {
+                    self.engine.drop_body(id);
+                }
                 let listed = true;
                 let index = self.tasks.insert(Task::Feed { id, feed, listed });
+                if converses {
+                    self.note_feed(id, index);
+                }
                 self.runnable.push_back(index);
             }
         }
@@ -321,6 +354,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn finish(&mut self, id: RequestId, end: End<P::Error>) {
         // Refused only for a command that has ended already.
         let _ = self.engine.finish(id, end);
+        self.end_conversation(id);
     }
 
     /// Moves frames from answers to the engine and from its queues to its output, until
@@ -328,7 +362,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn produce(&mut self) {
         let mut budget = FEEDS_PER_TURN;
         loop {
-            let mut moved = false;
+            let conversed = self.converse();
+            let mut moved = conversed;
+            budget = budget.saturating_sub(usize::from(conversed));
             while budget > 0
                 && let Some(index) = self.runnable.pop_front()
             {
@@ -345,7 +381,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
             }
             self.more_output = self.engine.fill(self.now) == Filled::HighWater;
-            if self.more_output || self.blocked.is_empty() {
+            if self.more_output {
+                return;
+            }
+            if self.blocked.is_empty() {
+                if budget > 0 && (conversed || self.may_converse()) {
+                    continue;
+                }
                 return;
             }
             let had = self.blocked.len();
@@ -353,7 +395,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             if budget == 0 {
                 return;
             }
-            if !moved && had == self.runnable.len() && !self.any_has_room() {
+            let has_room = self.any_has_room() || self.may_converse();
+            if !moved && had == self.runnable.len() && !has_room {
                 self.blocked.extend(self.runnable.drain(..));
                 return;
             }
@@ -392,15 +435,24 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         });
         let (id, polled, streamed) = match fed.flatten() {
             None => return Fed::Pending,
-            Some((_, Err(fed))) => return fed,
+            Some((id, Err(fed))) => {
+                if matches!(fed, Fed::Done) {
+                    self.end_conversation(id);
+                }
+                return fed;
+            }
             Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
         };
         // As in `answered`.
         self.take_pushes();
+        if !matches!(polled, Polled::Pending) {
+            self.send_what_precedes(id);
+        }
         match polled {
             Polled::Pending => return Fed::Pending,
             Polled::Ready(Some(Ok(frame))) => {
-                return match self.engine.respond(id, frame) {
+                // There was room for it before it was made.
+                return match self.engine.accept_response(id, frame) {
                     Ok(()) => Fed::Moved,
                     // The answer has ended in an error meanwhile.
                     Err(_) => Fed::Done,

@@ -65,13 +65,21 @@ impl<T> TaskSet<T> {
     }
 
     /// Adds a task. It is not polled before it is asked to be.
+    #[inline]
     pub(super) fn insert(&mut self, task: T) -> u32 {
+        self.insert_with(|_| (task, ())).0
+    }
+
+    /// Adds a task that is made from the waker of its place, and something beside.
+    #[inline]
+    pub(super) fn insert_with<R>(&mut self, make: impl FnOnce(&Waker) -> (T, R)) -> (u32, R) {
         self.live += 1;
-        if let Some(index) = self.free.pop() {
-            if let Some(place) = self.places.get_mut(index as usize) {
-                place.task = Some(task);
-            }
-            return index;
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.places.get_mut(index as usize)
+        {
+            let (task, beside) = make(&place.waker);
+            place.task = Some(task);
+            return (index, beside);
         }
         // Bounded by the commands in flight and the pushes being handled.
         let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
@@ -86,12 +94,14 @@ impl<T> TaskSet<T> {
             listed: AtomicBool::new(false),
             woken: Arc::clone(woken),
         });
+        let waker = Waker::from(Arc::clone(&shared));
+        let (task, beside) = make(&waker);
         self.places.push(Place {
             task: Some(task),
-            waker: Waker::from(Arc::clone(&shared)),
+            waker,
             shared,
         });
-        index
+        (index, beside)
     }
 
     /// Lets `poll` poll the task there, if there is one.

@@ -1,14 +1,22 @@
 //! What cannot be seen from outside: what a parked driver keeps.
 
-use std::task::{Context, Waker};
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
-use wireframe_proto::{Envelope, EnvelopeProtocol, Priority};
+use wireframe_proto::{Envelope, EnvelopeProtocol, Instant, Priority};
 
-use super::Driver;
+use super::{Driver, Environment};
 use crate::{
     app::WireframeApp,
     client::Client,
+    clock::Clock,
+    conversation::Conversation,
+    rt::{Sleep, Timer},
+    sync::{Arc, Mutex, lock},
+    tasks::Tasks,
     testing::{Link, Simulation, link},
 };
 
@@ -16,7 +24,7 @@ type EnvelopeDriver = Driver<EnvelopeProtocol, Link>;
 
 fn poll(driver: &mut EnvelopeDriver) {
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(std::pin::Pin::new(driver).poll(&mut cx).is_pending());
+    assert!(Pin::new(driver).poll(&mut cx).is_pending());
 }
 
 fn server(app: WireframeApp) -> (EnvelopeDriver, Link) {
@@ -60,6 +68,82 @@ fn a_parked_driver_keeps_of_a_frame_that_has_begun_little_more_than_its_bytes() 
     peer.send(b"\x01x");
     poll(&mut driver);
     assert_eq!(peer.receive(), b"\0\0\0\x04\x01\0\x01x");
+}
+
+#[test]
+fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
+    // rule: LIM-5, REQ-2
+    let app = WireframeApp::new().route(1, async |mut peer: Conversation, tasks: Tasks| {
+        peer.send(Envelope::new(2, "x")).await.unwrap();
+        // Never run: the conversation outlives its command.
+        tasks.spawn(async move { drop(peer) });
+    });
+    let (mut driver, mut peer) = server(app);
+    assert!(driver.conversations.is_none(), "there was none");
+    for _ in 0..3 {
+        peer.send(b"\0\0\0\x04\x01\0\x01x".repeat(10).as_slice());
+        poll(&mut driver);
+        assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x".repeat(10));
+        assert!(driver.conversations.is_none());
+    }
+}
+
+/// Runs something, once, when the driver looks at its alarm: after it found nothing more
+/// to do and before it sleeps.
+#[derive(Clone, Default)]
+struct BeforeSleep(Arc<Mutex<Option<Deed>>>);
+
+type Deed = Box<dyn FnOnce() + Send>;
+
+impl Timer for BeforeSleep {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(self.clone())
+    }
+}
+
+impl Future for BeforeSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let run = lock(&self.0).take();
+        run.into_iter().for_each(|run| run());
+        Poll::Pending
+    }
+}
+
+impl Sleep for BeforeSleep {
+    fn reset(self: Pin<&mut Self>, _: Instant) {}
+}
+
+#[test]
+fn what_is_sent_just_before_the_driver_sleeps_does_not_wait() {
+    // rule: REQ-2
+    let before_sleep = BeforeSleep::default();
+    let timer = before_sleep.clone();
+    // Awaits its body, and leaves the writing half to somebody else.
+    let handler = move |peer: Conversation| {
+        let (mut sender, mut body) = peer.split();
+        *lock(&before_sleep.0) = Some(Box::new(move || {
+            let mut cx = Context::from_waker(Waker::noop());
+            let sent = pin!(sender.send(Envelope::new(2, "x"))).poll(&mut cx);
+            assert!(sent.is_ready());
+        }));
+        async move { drop(body.next().await) }
+    };
+    let environment = Environment {
+        clock: Clock::new(Arc::new(timer)),
+        ..Simulation::new().environment()
+    };
+    let (near, mut peer) = link(1 << 20);
+    let app = WireframeApp::new().route(1, handler).build().unwrap();
+    let mut driver = Driver::server(&app, near, None, &environment);
+    peer.send(b"\0\0\0\x04\x01\0\x01x");
+    poll(&mut driver);
+    assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x");
 }
 
 #[test]

@@ -15,9 +15,10 @@ use wireframe::{
     testing::{Link, Script, Simulation, Spawned, link},
 };
 
-/// A frame: what it begins with says what it is. A digit is the route of a request, `~` a
-/// control frame, `<end` the end of an answer, `<+` a reply that others follow, `<` the
-/// last one, everything else a push.
+/// A frame: what it begins with says what it is. A digit is the route of a request, `^` and
+/// a digit that of an exclusive one, `+` a part of the oldest request's body, `+.` the last
+/// one, `~` a control frame, `<end` the end of an answer, `<+` a reply that others follow, `<`
+/// the last one, everything else a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line(pub(crate) String);
 
@@ -146,6 +147,15 @@ impl WireframeProtocol for Text {
                 route: u32::from(digit - b'0'),
                 correlation: None,
                 exclusive: false,
+            },
+            Some(b'^') => Role::Request {
+                route: frame.0.as_bytes().get(1).map_or(0, |d| u32::from(*d) - 48),
+                correlation: None,
+                exclusive: true,
+            },
+            Some(b'+') => Role::Body {
+                of: None,
+                last: frame.0.starts_with("+."),
             },
             Some(b'~') => Role::Control,
             Some(b'<') if frame.0 == "<end" => Role::ReplyEnd { to: None },

@@ -187,8 +187,12 @@ impl<const C: bool, const B: bool> Run<C, B> {
         match (op, info) {
             (Op::Respond(_, frame), Some(info)) => {
                 let capacity = engine.response_capacity(info.id);
-                let responded = engine.respond(info.id, frame);
-                assert!(responded.is_ok() || capacity == 0);
+                if let Err(refused) = engine.respond(info.id, frame) {
+                    assert_eq!(capacity, 0);
+                    let running = engine.is_running(info.id);
+                    let accepted = engine.accept_response(info.id, refused.frame);
+                    assert_eq!(accepted.is_ok(), running);
+                }
             }
             (Op::Answer(_, frame), Some(info)) => drop(engine.answer(info.id, frame)),
             (Op::Finish(_, end), Some(info)) => drop(engine.finish(info.id, end.into())),

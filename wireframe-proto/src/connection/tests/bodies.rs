@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, numbers};
 use crate::{
     Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Outcome, Priority, Reaction,
-    RequestInfo, WireframeProtocol, config::nonzero,
+    Refusal, RequestInfo, WireframeProtocol, config::nonzero,
 };
 
 const DISCARDED: Event<Frame> = Event::Discarded(Discarded::Body);
@@ -144,6 +144,37 @@ fn in_order_the_rest_of_an_answer_waits_until_a_dropped_body_was_discarded() {
 }
 
 #[test]
+fn what_was_accepted_before_a_body_was_dropped_does_not_wait_for_it_however_much_it_is() {
+    // rule: REQ-2, REQ-4
+    let mut config = config();
+    config.limits.high_water = nonzero(1);
+    let mut link = Link::new(config, InOrder::default());
+    let command = link.requests(&[1])[0];
+    assert_eq!(link.next_body(command), Body::Pending);
+    // The slot is for two, and the first is encoded at once.
+    for n in 1..=5 {
+        let accepted = link
+            .connection
+            .accept_response(command.id, Frame::numbered(n));
+        assert_eq!(accepted, Ok(()));
+    }
+    let refused = link.connection.respond(command.id, Frame::numbered(0));
+    assert_eq!(refused.unwrap_err().reason, Refusal::Full);
+    link.connection.drop_body(command.id);
+    let answer = Frame::numbered(6);
+    assert_eq!(link.connection.accept_response(command.id, answer), Ok(()));
+    link.complete(command);
+    let late = link
+        .connection
+        .accept_response(command.id, Frame::numbered(7));
+    assert_eq!(late.unwrap_err().reason, Refusal::Unknown);
+    assert_eq!(numbers(&link.sent()), [1, 2, 3, 4, 5]);
+    link.receive(&[last(1)]);
+    link.events();
+    assert_eq!(numbers(&link.sent()), [6]);
+}
+
+#[test]
 fn in_order_a_body_that_its_handler_outlived_is_discarded_before_the_next_begins() {
     // rule: REQ-4
     let mut link = Link::new(config(), InOrder::default());
@@ -259,6 +290,35 @@ fn a_frame_that_comes_after_its_time_is_a_frame_and_no_longer_late() {
     link.events();
     assert!(link.takes_body(command));
     assert_eq!(link.next_body(command), Body::Pending);
+}
+
+#[test]
+fn a_handler_that_stopped_awaiting_is_not_told_that_its_time_was_over() {
+    // rule: LIM-3
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1])[0];
+    link.next_body(command);
+    link.pass_until(30);
+    link.connection.stop_awaiting_body(command.id);
+    link.pass_until(50);
+    assert_eq!(link.next_body(command), Body::Pending);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 80)));
+}
+
+#[test]
+fn a_handler_that_awaits_a_body_is_told_when_its_answer_has_failed() {
+    // rule: RESP-6
+    let mut link = Link::new(config(), Correlated::default());
+    let commands = link.requests(&[1, 2]);
+    for command in &commands {
+        link.next_body(*command);
+    }
+    let flawed = Frame::new(Kind::Flawed, []);
+    link.connection.respond(commands[0].id, flawed).unwrap();
+    assert_eq!(link.sent(), []);
+    assert_eq!(link.events(), [Event::Body(commands[0])]);
+    assert_eq!(link.next_body(commands[0]), Body::Gone);
+    assert_eq!(link.next_body(commands[1]), Body::Pending);
 }
 
 #[test]
