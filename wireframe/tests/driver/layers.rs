@@ -15,8 +15,8 @@ use tower::{
     load_shed::LoadShedLayer, util::MapRequestLayer,
 };
 use wireframe::{
-    Clock, CloseReason, HandlerService, Inbound, Request, RequestInfo, RequestService, Response,
-    State, WireframeApp, WireframeError, testing::Simulation,
+    Clock, CloseReason, HandlerService, Inbound, Request, RequestBody, RequestInfo, RequestService,
+    Response, State, WireframeApp, WireframeError, testing::Simulation,
 };
 
 use crate::rig::{Line, Notes, Oops, Record, Rig, Text, line, secs, text};
@@ -374,4 +374,88 @@ fn a_handler_inside_layers_is_called_when_its_future_is_polled() {
     let mut rig = Rig::new(text(&Text::default()).route(1, handler).layer(dropping));
     rig.ask("1");
     assert_eq!(calls.take(), [""; 0]);
+}
+
+/// Reads its body to the end.
+async fn collect(mut body: RequestBody<Line>) -> Result<String, WireframeError<Oops>> {
+    let mut parts = String::new();
+    while let Some(Line(part)) = body.next().await? {
+        parts.push_str(&part);
+    }
+    Ok(parts)
+}
+
+#[test]
+fn a_body_waits_for_a_handler_whose_request_waits_in_a_layer() {
+    // rule: APP-3, REQ-2, REQ-3
+    let app = text(&Text::default())
+        .route(1, slow_echo)
+        .route(2, collect)
+        .layer(ConcurrencyLimitLayer::new(1))
+        .build()
+        .unwrap();
+    let simulation = Simulation::new();
+    let mut first = Rig::idle(&app, &simulation, 1000);
+    let mut second = Rig::idle(&app, &simulation, 1000);
+    first.ask("1a");
+    for frame in ["2", "+a", "+b"] {
+        second.ask(frame);
+    }
+    simulation.advance(secs(1));
+    assert_eq!(first.heard(), ["1a"]);
+    assert_eq!(second.exchange("+."), ["2:+a+b+."]);
+}
+
+#[test]
+fn a_body_is_discarded_when_a_layer_keeps_its_handler_from_it() {
+    // rule: APP-3, REQ-4
+    let refuses = || layer_fn(|_| Refuses(Ok("refused")));
+    let app = text(&Text::default()).route(1, collect).layer(refuses());
+    let mut rig = Rig::new(app);
+    rig.ask("1");
+    for _ in 0..100 {
+        rig.ask("+more than may wait");
+    }
+    rig.ask("+.");
+    assert_eq!(rig.heard(), ["refused"]);
+    assert_eq!(rig.exchange("1"), ["refused"], "the connection goes on");
+}
+
+#[test]
+fn a_body_is_discarded_when_its_request_is_given_up_in_a_layer() {
+    // rule: APP-3, REQ-4
+    /// Drops the request, and answers later.
+    #[derive(Clone)]
+    struct Forgets;
+
+    impl Service<Request<Text>> for Forgets {
+        type Response = Answer;
+        type Error = WireframeError<Oops>;
+        type Future = std::pin::Pin<Box<dyn Future<Output = Result<Answer, Self::Error>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Text>) -> Self::Future {
+            let clock = request.clock().clone();
+            Box::pin(async move {
+                clock.sleep(secs(1)).await;
+                Ok(Response::Single(line("late")))
+            })
+        }
+    }
+
+    let app = text(&Text::default())
+        .route(1, collect)
+        .layer(layer_fn(|_| Forgets));
+    let mut rig = Rig::new(app);
+    rig.ask("1");
+    for _ in 0..100 {
+        rig.ask("+more than may wait");
+    }
+    assert_eq!(rig.exchange("~now"), ["~now"], "nothing of it is kept");
+    rig.ask("+.");
+    rig.advance(secs(1));
+    assert_eq!(rig.heard(), ["late"]);
 }
