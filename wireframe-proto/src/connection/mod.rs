@@ -1,6 +1,6 @@
 //! One connection as a pure state machine.
 
-mod application;
+mod answers;
 mod body;
 mod heartbeat;
 mod hooks;
@@ -9,6 +9,7 @@ mod lifecycle;
 mod outbound;
 mod preamble;
 mod receiving;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -25,7 +26,7 @@ use self::preamble::Opening;
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
-    error::CloseReason,
+    error::{CloseReason, Rejected},
     event::Event,
     fragment::FragmentMeta,
     heartbeat::Pulse,
@@ -36,6 +37,9 @@ use crate::{
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
 };
+
+/// What comes of offering a frame: it is given back if it is refused.
+type Respond<P> = Result<(), Rejected<<P as WireframeProtocol>::Frame>>;
 
 /// One connection of a protocol: decides everything, does no I/O, reads no clock.
 ///

@@ -2,9 +2,12 @@
 
 mod burial;
 mod conversations;
+mod feeds;
 mod hosted;
 mod io;
+mod peer_pushes;
 mod pool;
+mod presence;
 mod serve;
 mod task;
 mod task_set;
@@ -21,7 +24,7 @@ use std::{
 };
 
 use wireframe_proto::{
-    CloseReason, Connection, ConnectionId, Event, Instant, Peer, Priority, Shutdown, Side, State,
+    CloseReason, Connection, ConnectionId, Instant, Peer, Priority, Shutdown, Side, State,
 };
 
 use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
@@ -324,63 +327,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// After a panic of the protocol, or a bug: ends the connection, running what the
-    /// engine still has to run.
-    fn end_after_panic(&mut self) -> CloseReason {
-        // It may panic again: in the hooks of what was under way, and in the last one.
-        for _ in 0..3 {
-            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.end_engine()));
-            if let Ok(reason) = ended {
-                return reason;
-            }
-        }
-        CloseReason::ProtocolPanicked
-    }
-
-    fn end_engine(&mut self) -> CloseReason {
-        if self.engine.state() != State::Closed {
-            self.engine.shutdown(self.now, Shutdown::Immediate);
-        }
-        while let Some(event) = self.engine.poll_event(self.now) {
-            match event {
-                Event::Closed(reason) => return reason,
-                Event::Undelivered(undelivered) => self.undelivered(undelivered),
-                _ => {}
-            }
-        }
-        CloseReason::ProtocolPanicked
-    }
-
-    /// Ends what outlives the engine.
-    fn close_mailbox(&mut self, reason: &CloseReason) {
-        if let Some(registry) = &self.app.registry {
-            registry.leave(self.control.id());
-        }
-        self.drop_tasks();
-        self.settle();
-        if let Some(caller) = &mut self.caller {
-            caller.fail_all(reason);
-        }
-        self.lose_batch();
-        let leftovers = self.mailbox.end();
-        if let Some(caller) = &mut self.caller {
-            caller.end(reason, &leftovers.calls);
-        }
-        burial::lose(
-            &self.mailbox,
-            leftovers,
-            &DeadLetterReason::ConnectionClosed,
-        );
-        self.log_losses(reason);
-    }
-
-    /// Enters the connection where others look for it.
-    fn register(&self) {
-        if let Some(registry) = &self.app.registry {
-            registry.enter(self.control.id(), self.surroundings.push.downgrade());
-        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! Serving what the engine reports, and feeding it what handlers answer.
 
-use std::{collections::VecDeque, task::Context};
+use std::task::Context;
 
-use wireframe_proto::{End, Event, Filled, RequestId, RequestInfo};
+use wireframe_proto::{End, Event, RequestId, RequestInfo};
 
 use super::{
     Driver, EVENTS_PER_TURN,
     conversations::Conversations,
     pool,
-    task::{self, Feed, Polled, Task},
+    task::{self, Feed, Task},
 };
 use crate::{
     app::{Answer, Parts, Started},
@@ -17,27 +17,6 @@ use crate::{
     frame::Protocol,
     transport::Transport,
 };
-
-/// Handlers of pushed frames that may be at work at once on one connection.
-const MAX_PUSHES_HANDLED: usize = 64;
-
-/// Pushed frames that may wait for their handlers to start. Events never wait for them:
-/// the handlers may be waiting for replies.
-const MAX_PUSHES_WAITING: usize = 256;
-
-/// Polls of answers in one turn. Usually the high-water mark is nearer, but frames may be
-/// of no bytes at all.
-const FEEDS_PER_TURN: usize = 16 * 1024;
-
-/// What came of trying to move one frame of an answer.
-enum Fed {
-    Moved,
-    /// The feed will wake us.
-    Pending,
-    /// The engine takes no more for now.
-    Blocked,
-    Done,
-}
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Takes events and serves them, until there are none or enough output waits.
@@ -146,74 +125,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
-        if let Some(caller) = &mut self.caller
-            && self.app.on_push.is_none()
-        {
-            if let Some(dropped) = caller.pushed(frame) {
-                self.drop_push(dropped);
-            }
-            return;
-        }
-        if self.app.on_push.is_none() {
-            self.drop_push(frame);
-        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_empty() {
-            self.start_push(frame, cx);
-        } else if self.waiting_pushes.len() < MAX_PUSHES_WAITING {
-            self.waiting_pushes.push_back(frame);
-        } else {
-            let dropped = self.drop_push(frame);
-            if dropped.is_power_of_two() {
-                let connection = self.control.id();
-                tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
-            }
-        }
-    }
-
-    /// Drops a frame that the peer pushed, and says how many that makes.
-    fn drop_push(&mut self, frame: P::Frame) -> u64 {
-        let dropped = self.control.count_unhandled(1);
-        task::discard(frame);
-        dropped
-    }
-
-    /// Starts handlers of pushed frames that had to wait for others to end.
-    fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
-        if self.waiting_pushes.is_empty() {
-            return;
-        }
-        while self.pushes_handled < MAX_PUSHES_HANDLED
-            && self.is_open()
-            && let Some(frame) = self.waiting_pushes.pop_front()
-        {
-            self.start_push(frame, cx);
-        }
-        if self.waiting_pushes.is_empty() {
-            self.waiting_pushes = VecDeque::new();
-        }
-    }
-
-    fn start_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
-        let on_push = self.app.on_push.as_ref();
-        let Some(handler) = on_push.filter(|_| !self.peer_gone) else {
-            self.drop_push(frame);
-            return;
-        };
-        let parts = Parts {
-            surroundings: &self.surroundings,
-            info: None,
-            frame: Some(frame),
-            offer: None,
-        };
-        match task::start(&**handler, parts, cx) {
-            Started::AtWork(handling) => {
-                self.pushes_handled += 1;
-                self.go_on(Task::Pushed(handling));
-            }
-            Started::Done(answer) => self.handled(answer),
-        }
-    }
-
     /// Starts the handler of the connection's beginning, once nothing of the protocol's
     /// goes before it.
     #[inline]
@@ -242,7 +153,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Goes on with a handler that was not done at its first poll.
-    fn go_on(&mut self, task: Task<P>) {
+    pub(super) fn go_on(&mut self, task: Task<P>) {
         let index = self.tasks.insert(task);
         self.poll_task(index);
     }
@@ -291,12 +202,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    fn remove(&mut self, index: u32) {
+    pub(super) fn remove(&mut self, index: u32) {
         task::discard(self.tasks.remove(index));
     }
 
     /// A handler whose answer is not sent is done, or has panicked.
-    fn handled(&mut self, answer: Option<Answer<P>>) {
+    pub(super) fn handled(&mut self, answer: Option<Answer<P>>) {
         match answer {
             None => self.engine.handle_panic(self.now),
             Some(Err(error)) => {
@@ -343,7 +254,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    fn failed(&mut self, id: RequestId, error: WireframeError<P::Error>) {
+    pub(super) fn failed(&mut self, id: RequestId, error: WireframeError<P::Error>) {
         let end = match error.into_answer_error() {
             Ok(error) => End::Failed(error),
             Err(error) => End::Fatal(error.to_string()),
@@ -351,118 +262,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.finish(id, end);
     }
 
-    fn finish(&mut self, id: RequestId, end: End<P::Error>) {
+    pub(super) fn finish(&mut self, id: RequestId, end: End<P::Error>) {
         // Refused only for a command that has ended already.
         let _ = self.engine.finish(id, end);
         self.end_conversation(id);
-    }
-
-    /// Moves frames from answers to the engine and from its queues to its output, until
-    /// nothing more is ready or enough output waits.
-    pub(super) fn produce(&mut self) {
-        let mut budget = FEEDS_PER_TURN;
-        loop {
-            let conversed = self.converse();
-            let mut moved = conversed;
-            budget = budget.saturating_sub(usize::from(conversed));
-            while budget > 0
-                && let Some(index) = self.runnable.pop_front()
-            {
-                budget -= 1;
-                match self.feed(index) {
-                    Fed::Moved => {
-                        moved = true;
-                        // One frame each, in turn.
-                        self.runnable.push_back(index);
-                    }
-                    Fed::Blocked => self.blocked.push(index),
-                    Fed::Pending => {}
-                    Fed::Done => self.remove(index),
-                }
-            }
-            self.more_output = self.engine.fill(self.now) == Filled::HighWater;
-            if self.more_output {
-                return;
-            }
-            if self.blocked.is_empty() {
-                if budget > 0 && (conversed || self.may_converse()) {
-                    continue;
-                }
-                return;
-            }
-            let had = self.blocked.len();
-            self.runnable.extend(self.blocked.drain(..));
-            if budget == 0 {
-                return;
-            }
-            let has_room = self.any_has_room() || self.may_converse();
-            if !moved && had == self.runnable.len() && !has_room {
-                self.blocked.extend(self.runnable.drain(..));
-                return;
-            }
-        }
-    }
-
-    /// Whether any answer that is about to be fed could be.
-    fn any_has_room(&mut self) -> bool {
-        let Self {
-            runnable,
-            tasks,
-            engine,
-            ..
-        } = self;
-        runnable.iter().any(|&index| match tasks.get(index) {
-            Some(Task::Feed { id, .. }) => engine.response_capacity(*id) > 0,
-            _ => true,
-        })
-    }
-
-    /// Moves one frame of an answer to the engine, if both sides are ready.
-    fn feed(&mut self, index: u32) -> Fed {
-        let Self { tasks, engine, .. } = self;
-        let fed = tasks.poll(index, |task, cx| {
-            let Task::Feed { id, feed, listed } = task else {
-                return None;
-            };
-            if engine.response_capacity(*id) == 0 {
-                let stays = engine.is_running(*id);
-                let fed = if stays { Fed::Blocked } else { Fed::Done };
-                return Some((*id, Err(fed)));
-            }
-            let polled = feed.poll_next(cx);
-            *listed = !matches!(polled, Polled::Pending);
-            Some((*id, Ok((polled, feed.is_stream()))))
-        });
-        let (id, polled, streamed) = match fed.flatten() {
-            None => return Fed::Pending,
-            Some((id, Err(fed))) => {
-                if matches!(fed, Fed::Done) {
-                    self.end_conversation(id);
-                }
-                return fed;
-            }
-            Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
-        };
-        // As in `answered`.
-        self.take_pushes();
-        if !matches!(polled, Polled::Pending) {
-            self.send_what_precedes(id);
-        }
-        match polled {
-            Polled::Pending => return Fed::Pending,
-            Polled::Ready(Some(Ok(frame))) => {
-                // There was room for it before it was made.
-                return match self.engine.accept_response(id, frame) {
-                    Ok(()) => Fed::Moved,
-                    // The answer has ended in an error meanwhile.
-                    Err(_) => Fed::Done,
-                };
-            }
-            Polled::Ready(Some(Err(error))) => self.failed(id, error),
-            Polled::Ready(None) if streamed => self.finish(id, End::StreamComplete),
-            Polled::Ready(None) => self.finish(id, End::Complete),
-            Polled::Panicked => self.finish(id, End::Panicked),
-        }
-        Fed::Done
     }
 }

@@ -1,0 +1,134 @@
+//! Answers of several frames: from where they come to the engine, and on to its output.
+
+use wireframe_proto::{End, Filled};
+
+use super::{
+    Driver,
+    task::{Polled, Task},
+};
+use crate::{frame::Protocol, transport::Transport};
+
+/// Polls of answers in one turn. Usually the high-water mark is nearer, but frames may be
+/// of no bytes at all.
+const FEEDS_PER_TURN: usize = 16 * 1024;
+
+/// What came of trying to move one frame of an answer.
+enum Fed {
+    Moved,
+    /// The feed will wake us.
+    Pending,
+    /// The engine takes no more for now.
+    Blocked,
+    Done,
+}
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// Moves frames from answers to the engine and from its queues to its output, until
+    /// nothing more is ready or enough output waits.
+    pub(super) fn produce(&mut self) {
+        let mut budget = FEEDS_PER_TURN;
+        loop {
+            let conversed = self.converse();
+            let mut moved = conversed;
+            budget = budget.saturating_sub(usize::from(conversed));
+            while budget > 0
+                && let Some(index) = self.runnable.pop_front()
+            {
+                budget -= 1;
+                match self.feed(index) {
+                    Fed::Moved => {
+                        moved = true;
+                        // One frame each, in turn.
+                        self.runnable.push_back(index);
+                    }
+                    Fed::Blocked => self.blocked.push(index),
+                    Fed::Pending => {}
+                    Fed::Done => self.remove(index),
+                }
+            }
+            self.more_output = self.engine.fill(self.now) == Filled::HighWater;
+            if self.more_output {
+                return;
+            }
+            if self.blocked.is_empty() {
+                if budget > 0 && (conversed || self.may_converse()) {
+                    continue;
+                }
+                return;
+            }
+            let had = self.blocked.len();
+            self.runnable.extend(self.blocked.drain(..));
+            if budget == 0 {
+                return;
+            }
+            let has_room = self.any_has_room() || self.may_converse();
+            if !moved && had == self.runnable.len() && !has_room {
+                self.blocked.extend(self.runnable.drain(..));
+                return;
+            }
+        }
+    }
+
+    /// Whether any answer that is about to be fed could be.
+    fn any_has_room(&mut self) -> bool {
+        let Self {
+            runnable,
+            tasks,
+            engine,
+            ..
+        } = self;
+        runnable.iter().any(|&index| match tasks.get(index) {
+            Some(Task::Feed { id, .. }) => engine.response_capacity(*id) > 0,
+            _ => true,
+        })
+    }
+
+    /// Moves one frame of an answer to the engine, if both sides are ready.
+    fn feed(&mut self, index: u32) -> Fed {
+        let Self { tasks, engine, .. } = self;
+        let fed = tasks.poll(index, |task, cx| {
+            let Task::Feed { id, feed, listed } = task else {
+                return None;
+            };
+            if engine.response_capacity(*id) == 0 {
+                let stays = engine.is_running(*id);
+                let fed = if stays { Fed::Blocked } else { Fed::Done };
+                return Some((*id, Err(fed)));
+            }
+            let polled = feed.poll_next(cx);
+            *listed = !matches!(polled, Polled::Pending);
+            Some((*id, Ok((polled, feed.is_stream()))))
+        });
+        let (id, polled, streamed) = match fed.flatten() {
+            None => return Fed::Pending,
+            Some((id, Err(fed))) => {
+                if matches!(fed, Fed::Done) {
+                    self.end_conversation(id);
+                }
+                return fed;
+            }
+            Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
+        };
+        // As in `answered`.
+        self.take_pushes();
+        if !matches!(polled, Polled::Pending) {
+            self.send_what_precedes(id);
+        }
+        match polled {
+            Polled::Pending => return Fed::Pending,
+            Polled::Ready(Some(Ok(frame))) => {
+                // There was room for it before it was made.
+                return match self.engine.accept_response(id, frame) {
+                    Ok(()) => Fed::Moved,
+                    // The answer has ended in an error meanwhile.
+                    Err(_) => Fed::Done,
+                };
+            }
+            Polled::Ready(Some(Err(error))) => self.failed(id, error),
+            Polled::Ready(None) if streamed => self.finish(id, End::StreamComplete),
+            Polled::Ready(None) => self.finish(id, End::Complete),
+            Polled::Panicked => self.finish(id, End::Panicked),
+        }
+        Fed::Done
+    }
+}

@@ -1,0 +1,90 @@
+//! Frames that the peer pushes: a client's, or a handler's.
+
+use std::{collections::VecDeque, task::Context};
+
+use super::{
+    Driver,
+    task::{self, Task},
+};
+use crate::{
+    app::{Parts, Started},
+    frame::Protocol,
+    transport::Transport,
+};
+
+/// Handlers of pushed frames that may be at work at once on one connection.
+const MAX_PUSHES_HANDLED: usize = 64;
+
+/// Pushed frames that may wait for their handlers to start. Events never wait for them:
+/// the handlers may be waiting for replies.
+const MAX_PUSHES_WAITING: usize = 256;
+
+impl<P: Protocol, T: Transport> Driver<P, T> {
+    pub(super) fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
+        if let Some(caller) = &mut self.caller
+            && self.app.on_push.is_none()
+        {
+            if let Some(dropped) = caller.pushed(frame) {
+                self.drop_push(dropped);
+            }
+            return;
+        }
+        if self.app.on_push.is_none() {
+            self.drop_push(frame);
+        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_empty() {
+            self.start_push(frame, cx);
+        } else if self.waiting_pushes.len() < MAX_PUSHES_WAITING {
+            self.waiting_pushes.push_back(frame);
+        } else {
+            let dropped = self.drop_push(frame);
+            if dropped.is_power_of_two() {
+                let connection = self.control.id();
+                tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
+            }
+        }
+    }
+
+    /// Drops a frame that the peer pushed, and says how many that makes.
+    pub(super) fn drop_push(&mut self, frame: P::Frame) -> u64 {
+        let dropped = self.control.count_unhandled(1);
+        task::discard(frame);
+        dropped
+    }
+
+    /// Starts handlers of pushed frames that had to wait for others to end.
+    pub(super) fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
+        if self.waiting_pushes.is_empty() {
+            return;
+        }
+        while self.pushes_handled < MAX_PUSHES_HANDLED
+            && self.is_open()
+            && let Some(frame) = self.waiting_pushes.pop_front()
+        {
+            self.start_push(frame, cx);
+        }
+        if self.waiting_pushes.is_empty() {
+            self.waiting_pushes = VecDeque::new();
+        }
+    }
+
+    fn start_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
+        let on_push = self.app.on_push.as_ref();
+        let Some(handler) = on_push.filter(|_| !self.peer_gone) else {
+            self.drop_push(frame);
+            return;
+        };
+        let parts = Parts {
+            surroundings: &self.surroundings,
+            info: None,
+            frame: Some(frame),
+            offer: None,
+        };
+        match task::start(&**handler, parts, cx) {
+            Started::AtWork(handling) => {
+                self.pushes_handled += 1;
+                self.go_on(Task::Pushed(handling));
+            }
+            Started::Done(answer) => self.handled(answer),
+        }
+    }
+}
