@@ -131,7 +131,7 @@ impl<P: Protocol> Parts<'_, P> {
     /// What handler and driver share, for an argument of type `A`, which is the only one
     /// that takes the body.
     pub(crate) fn take_exchange<A>(&mut self) -> Extracted<Arc<Exchange<P::Frame>>, P> {
-        let exchange = self.offer.take().and_then(Offer::accept);
+        let exchange = self.offer.take().map(Offer::accept);
         exchange.ok_or_else(missing::<A, _>)
     }
 }

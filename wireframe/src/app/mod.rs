@@ -245,13 +245,7 @@ impl<P: Protocol> WireframeApp<P> {
         Ok(App {
             shared: Arc::new(Shared {
                 protocol,
-                handlers: Handlers::new(
-                    Router {
-                        routes,
-                        fallback: self.fallback,
-                    },
-                    self.layers,
-                ),
+                handlers: Handlers::new(Router::new(routes, self.fallback), self.layers),
                 on_connect: self.on_connect,
                 on_push: self.on_push,
                 states: Arc::new(self.states),

@@ -43,13 +43,13 @@ impl<P: Protocol> Handlers<P> {
             Self::Bare(router) => (router, None),
             Self::Layered { router, outermost } => (&**router, Some(outermost)),
         };
-        let handler = router.find(route)?;
+        let entry = router.find(route)?;
         Some(Found {
             service: match outermost {
                 Some(outermost) => outermost,
-                None => handler,
+                None => &*entry.handler,
             },
-            takes_body: handler.bodies_taken() > 0,
+            takes_body: entry.takes_body,
         })
     }
 }
@@ -61,15 +61,37 @@ pub(crate) struct Found<'a, P: Protocol> {
     pub(crate) takes_body: bool,
 }
 
+/// A handler, and what is looked at for each request.
+struct Entry<P> {
+    handler: Box<dyn AnyHandler<P>>,
+    takes_body: bool,
+}
+
+impl<P: Protocol> Entry<P> {
+    fn new(handler: Box<dyn AnyHandler<P>>) -> Self {
+        Self {
+            takes_body: handler.bodies_taken() > 0,
+            handler,
+        }
+    }
+}
+
 /// Finds a request's handler.
 pub(super) struct Router<P> {
-    pub(super) routes: Routes<P>,
-    pub(super) fallback: Option<Box<dyn AnyHandler<P>>>,
+    routes: Routes<P>,
+    fallback: Option<Entry<P>>,
 }
 
 impl<P: Protocol> Router<P> {
-    fn find(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
-        self.routes.get(route).or(self.fallback.as_deref())
+    pub(super) fn new(routes: Routes<P>, fallback: Option<Box<dyn AnyHandler<P>>>) -> Self {
+        Self {
+            routes,
+            fallback: fallback.map(Entry::new),
+        }
+    }
+
+    fn find(&self, route: u32) -> Option<&Entry<P>> {
+        self.routes.get(route).or(self.fallback.as_ref())
     }
 }
 
@@ -81,7 +103,7 @@ impl<P: Protocol> Serve<P> for Arc<Router<P>> {
         cx: &mut Context<'_>,
     ) -> Started<Handling<P>, Answer<P>> {
         match self.find(parts.route()) {
-            Some(handler) => handler.start(parts, cx),
+            Some(entry) => entry.handler.start(parts, cx),
             // Requests that no handler serves do not come here.
             None => Started::Done(Ok(Response::Empty)),
         }
@@ -93,8 +115,8 @@ const DENSE: u32 = 256;
 
 /// Finds a route's handler.
 pub(super) struct Routes<P> {
-    dense: Vec<Option<Box<dyn AnyHandler<P>>>>,
-    sparse: HashMap<u32, Box<dyn AnyHandler<P>>>,
+    dense: Vec<Option<Entry<P>>>,
+    sparse: HashMap<u32, Entry<P>>,
 }
 
 impl<P> Default for Routes<P> {
@@ -109,21 +131,22 @@ impl<P> Default for Routes<P> {
 impl<P: Protocol> Routes<P> {
     /// Enters a handler; false if the route has one.
     pub(super) fn insert(&mut self, route: u32, handler: Box<dyn AnyHandler<P>>) -> bool {
+        let entry = Entry::new(handler);
         if route >= DENSE {
-            return self.sparse.insert(route, handler).is_none();
+            return self.sparse.insert(route, entry).is_none();
         }
         let index = route as usize;
         if self.dense.len() <= index {
             self.dense.resize_with(index + 1, || None);
         }
         let place = self.dense.get_mut(index);
-        place.is_some_and(|place| place.replace(handler).is_none())
+        place.is_some_and(|place| place.replace(entry).is_none())
     }
 
-    fn get(&self, route: u32) -> Option<&dyn AnyHandler<P>> {
+    fn get(&self, route: u32) -> Option<&Entry<P>> {
         match self.dense.get(route as usize) {
-            Some(place) => place.as_deref(),
-            None => self.sparse.get(&route).map(|handler| &**handler),
+            Some(place) => place.as_ref(),
+            None => self.sparse.get(&route),
         }
     }
 }

@@ -121,22 +121,29 @@ impl<P: Protocol> Extract<P> for RequestBody<P::Frame> {
 
 /// A conversation on its way to the handler. If it does not get there, nobody reads the
 /// body.
-pub(crate) struct Offer<F>(Option<Arc<Exchange<F>>>);
+pub(crate) struct Offer<F> {
+    exchange: Arc<Exchange<F>>,
+    accepted: bool,
+}
 
 impl<F> Offer<F> {
     pub(crate) fn new(exchange: Arc<Exchange<F>>) -> Self {
-        Self(Some(exchange))
+        Self {
+            exchange,
+            accepted: false,
+        }
     }
 
-    pub(crate) fn accept(mut self) -> Option<Arc<Exchange<F>>> {
-        self.0.take()
+    pub(crate) fn accept(mut self) -> Arc<Exchange<F>> {
+        self.accepted = true;
+        Arc::clone(&self.exchange)
     }
 }
 
 impl<F> Drop for Offer<F> {
     fn drop(&mut self) {
-        if let Some(exchange) = self.0.take() {
-            exchange.drop_body();
+        if !self.accepted {
+            self.exchange.drop_body();
         }
     }
 }

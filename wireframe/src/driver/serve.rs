@@ -129,7 +129,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// goes before it.
     #[inline]
     pub(super) fn serve_connect(&mut self, cx: &mut Context<'_>) {
-        if !self.connected && self.is_open() && !self.engine.awaits_preamble() {
+        if !self.connected {
+            self.connect(cx);
+        }
+    }
+
+    fn connect(&mut self, cx: &mut Context<'_>) {
+        if self.is_open() && !self.engine.awaits_preamble() {
             self.connected = true;
             self.register();
             self.start_connect(cx);
