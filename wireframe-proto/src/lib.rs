@@ -167,7 +167,7 @@ pub use protocol::{
     AnswerOrder, Context, Outcome, Preamble, PushTiming, Reaction, RequestInfo, Role, View,
     WireframeProtocol,
 };
-pub use schedule::{Accepted, RateLimit, Released, TokenBucket};
+pub use schedule::{Accepted, RateLimit, Released, SharedUnits, TokenBucket};
 pub use stats::{PushStats, Stats};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};

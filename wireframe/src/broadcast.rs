@@ -1,7 +1,6 @@
 //! One frame to many connections.
 
-use bytes::Bytes;
-use wireframe_proto::{ConnectionId, Priority};
+use wireframe_proto::{ConnectionId, Priority, SharedUnits};
 
 use crate::{
     push::{Encoding, PushHandle, PushPolicy, Pushed, TryPushError},
@@ -95,7 +94,7 @@ struct Broadcast<F> {
 /// An app, and the frame as its connections share it, if they can.
 struct Asked<F> {
     app: Arc<dyn Encoding<F>>,
-    encoded: Option<Arc<Bytes>>,
+    encoded: Option<SharedUnits>,
 }
 
 impl<F: Clone> Broadcast<F> {
@@ -125,12 +124,12 @@ impl<F: Clone> Broadcast<F> {
     }
 
     /// Asks each app once. There are few of them: nearly always one.
-    fn encoded_for(&mut self, app: &Arc<dyn Encoding<F>>) -> Option<Arc<Bytes>> {
+    fn encoded_for(&mut self, app: &Arc<dyn Encoding<F>>) -> Option<SharedUnits> {
         let mut asked = self.apps.iter();
         if let Some(asked) = asked.find(|asked| Arc::ptr_eq(&asked.app, app)) {
             return asked.encoded.clone();
         }
-        let encoded = app.encode_shared(&self.frame).map(Arc::new);
+        let encoded = app.encode_shared(&self.frame).map(SharedUnits::new);
         self.apps.push(Asked {
             app: Arc::clone(app),
             encoded: encoded.clone(),

@@ -11,7 +11,7 @@ use crate::{
     error::CloseReason,
     event::{Event, Undelivered, UndeliveredReason},
     protocol::{Outcome, WireframeProtocol},
-    schedule::commands::Stage,
+    schedule::{accepted::Accepted, commands::Stage},
     time::Instant,
 };
 
@@ -311,11 +311,13 @@ impl<P: WireframeProtocol> Connection<P> {
             return Some(Event::Closing(closing.reason.clone()));
         }
         if let Some((priority, accepted)) = self.pushes.pop_undelivered() {
+            let call = accepted.call();
+            let Accepted { frame, charge, .. } = accepted;
             return Some(Event::Undelivered(Undelivered {
-                frame: accepted.frame,
+                frame,
                 priority,
-                charge: accepted.charge,
-                call: accepted.kind.call(),
+                charge,
+                call,
                 why: UndeliveredReason::ConnectionEnded,
             }));
         }

@@ -13,7 +13,7 @@ use crate::{
     ids::Priority,
     protocol::{Outcome, PushTiming, RequestInfo, WireframeProtocol},
     schedule::{
-        accepted::{Accepted, Kind},
+        accepted::Special,
         commands::Stage,
         scheduler::{Ready, Source},
     },
@@ -121,16 +121,16 @@ impl<P: WireframeProtocol> Connection<P> {
         if priority == Priority::High && !self.pushes.has(Priority::High) {
             self.scheduler.high_ran_dry();
         }
-        let Accepted {
-            mut frame,
-            charge,
-            kind,
-        } = accepted;
-        let call = kind.call();
+        let (mut frame, charge, special) = accepted.into_parts();
         self.pushes.ledger.encoding(priority, charge);
-        let encoded = match kind {
-            Kind::Plain | Kind::Call(_) => self.encode(&mut frame, None),
-            Kind::Shared(bytes) => self.append_shared(&bytes),
+        let (call, shared) = match special.as_deref() {
+            None => (None, None),
+            Some(Special::Call(call)) => (Some(*call), None),
+            Some(Special::Shared(units)) => (None, Some(units)),
+        };
+        let encoded = match shared {
+            None => self.encode(&mut frame, None),
+            Some(units) => self.append_shared(units),
         };
         match encoded {
             Ok(()) => {

@@ -14,27 +14,31 @@ pub struct Accepted<F> {
     /// Bytes that it takes of its queue's bound, as
     /// [`Codec::encoded_len`](crate::Codec::encoded_len) says.
     pub charge: usize,
-    pub(crate) kind: Kind,
+    /// What there is to it besides, if it is not a plain push. One pointer, because every
+    /// push is moved with it.
+    special: Option<Arc<Special>>,
 }
 
-/// What there is to an accepted push besides its frame. No push is two of these: it is
-/// one field, because every push is moved with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
-    #[default]
-    Plain,
+/// What there is to an accepted push besides its frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Special {
     /// It begins this call.
     Call(CallId),
     /// It is encoded already.
-    Shared(Arc<Bytes>),
+    Shared(Bytes),
 }
 
-impl Kind {
-    pub(crate) const fn call(&self) -> Option<CallId> {
-        match self {
-            Self::Call(call) => Some(*call),
-            Self::Plain | Self::Shared(_) => None,
-        }
+/// The bytes of a frame that was encoded once for many connections; a clone is the same
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedUnits(Arc<Special>);
+
+impl SharedUnits {
+    /// What [`WireframeProtocol::encode_shared`](crate::WireframeProtocol::encode_shared)
+    /// gave: whole wire units.
+    #[must_use]
+    pub fn new(units: Bytes) -> Self {
+        Self(Arc::new(Special::Shared(units)))
     }
 }
 
@@ -44,25 +48,43 @@ impl<F> Accepted<F> {
         Self {
             frame,
             charge,
-            kind: Kind::Plain,
+            special: None,
         }
     }
 
     /// An accepted push of a frame that is encoded already, by
     /// [`WireframeProtocol::encode_shared`](crate::WireframeProtocol::encode_shared): it
     /// is charged with the length of these bytes, and they are sent as they are.
-    pub fn shared(frame: F, encoded: Arc<Bytes>) -> Self {
+    pub fn shared(frame: F, units: SharedUnits) -> Self {
+        let charge = match &*units.0 {
+            Special::Shared(units) => units.len(),
+            Special::Call(_) => 0,
+        };
         Self {
             frame,
-            charge: encoded.len(),
-            kind: Kind::Shared(encoded),
+            charge,
+            special: Some(units.0),
         }
     }
 
     /// Lets the push begin a call, see
     /// [`Connection::register_call`](crate::Connection::register_call).
     pub fn begin_call(&mut self, call: CallId) {
-        self.kind = Kind::Call(call);
+        self.special = Some(Arc::new(Special::Call(call)));
+    }
+
+    /// The call that it begins.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        match self.special.as_deref() {
+            Some(Special::Call(call)) => Some(*call),
+            Some(Special::Shared(_)) | None => None,
+        }
+    }
+
+    /// Frame, charge, and what there is besides.
+    #[inline]
+    pub(crate) fn into_parts(self) -> (F, usize, Option<Arc<Special>>) {
+        (self.frame, self.charge, self.special)
     }
 }
 

@@ -8,5 +8,5 @@ pub(crate) mod scheduler;
 mod token_bucket;
 mod unsent;
 
-pub use accepted::{Accepted, Released};
+pub use accepted::{Accepted, Released, SharedUnits};
 pub use token_bucket::{RateLimit, TokenBucket};

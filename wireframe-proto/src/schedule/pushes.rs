@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::VecDeque};
 
 use super::{
-    accepted::{Accepted, Kind, Released},
+    accepted::{Accepted, Released},
     unsent::Unsent,
 };
 use crate::{
@@ -257,7 +257,9 @@ impl<F> Pushes<F> {
             for ((frame, call), (_, charge)) in kept.into_iter().zip(charges).rev() {
                 crate::steps::step();
                 let mut accepted = Accepted::new(frame, charge);
-                accepted.kind = call.map_or(Kind::Plain, Kind::Call);
+                if let Some(call) = call {
+                    accepted.begin_call(call);
+                }
                 self.queue(priority).push_front(accepted);
             }
         }

@@ -11,7 +11,7 @@ use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant};
 
 use super::{CallError, ClientShared, Slot, limit::Limit};
 use crate::{
-    push::Push,
+    push::PushCall,
     sync::{Arc, Mutex, lock},
 };
 
@@ -39,7 +39,7 @@ use crate::{
 pub struct Call<F: 'static = Envelope> {
     client: Arc<ClientShared<F>>,
     /// On its way into the queue, until it has found room.
-    sending: Option<Push<'static, F>>,
+    sending: Option<PushCall<F>>,
     reply: ReplySlot<F>,
     limit: Limit,
 }

@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     driver::{Driver, Environment},
     frame::Protocol,
-    push::{ConnectionHandle, Push, PushHandle, QueuedCall},
+    push::{ConnectionHandle, Push, PushCall, PushHandle, QueuedCall},
     sync::{Arc, AtomicU64, Mutex, Ordering, lock},
     transport::Transport,
 };
@@ -52,7 +52,7 @@ struct ClientShared<F> {
 
 impl<F> ClientShared<F> {
     /// The push that begins a call.
-    fn begin<'a>(&self, order: AnswerOrder, frame: F, slot: Slot<F>) -> Push<'a, F> {
+    fn begin(&self, order: AnswerOrder, frame: F, slot: Slot<F>) -> PushCall<F> {
         let id = match order {
             AnswerOrder::Correlated => {
                 let id = self.next_call.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant, PushCapacity};
 
 use super::{CallError, ClientShared, Slot, limit::Limit};
 use crate::{
-    push::Push,
+    push::PushCall,
     sync::{Arc, Mutex, lock},
 };
 
@@ -43,7 +43,7 @@ use crate::{
 pub struct Replies<F: 'static = Envelope> {
     client: Arc<ClientShared<F>>,
     /// On its way into the queue, until it has found room.
-    sending: Option<Push<'static, F>>,
+    sending: Option<PushCall<F>>,
     queue: QueueSlot<F>,
     limit: Limit,
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity};
+use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity, SharedUnits};
 
 use super::{
     control::ConnectionHandle,
@@ -12,7 +11,7 @@ use super::{
     mailbox::{Mailbox, QueuedCall},
     policy::{PushPolicy, Pushed},
     stats::PushStats,
-    wait::{Push, Reserve},
+    wait::{Push, PushCall, Reserve},
 };
 use crate::sync::{Arc, Weak};
 
@@ -93,8 +92,8 @@ impl<F> PushHandle<F> {
     }
 
     /// Pushes a frame that begins a call.
-    pub(crate) fn call<'a>(&self, frame: F, call: QueuedCall<F>) -> Push<'a, F> {
-        Push::for_call(Arc::clone(&self.mailbox), frame, call)
+    pub(crate) fn call(&self, frame: F, call: QueuedCall<F>) -> PushCall<F> {
+        PushCall::new(Arc::clone(&self.mailbox), frame, call)
     }
 
     /// Tells the driver that there is something for it beside pushes.
@@ -157,7 +156,7 @@ impl<F> PushHandle<F> {
         &self,
         priority: Priority,
         frame: F,
-        encoded: Option<Arc<Bytes>>,
+        encoded: Option<SharedUnits>,
         policy: PushPolicy,
     ) -> Result<Pushed, TryPushError<F>> {
         let accepted = match encoded {

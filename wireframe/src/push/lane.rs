@@ -12,9 +12,10 @@ use super::waiters::Waiters;
 pub(super) struct Wakers(Vec<Waker>);
 
 impl Wakers {
+    #[inline]
     pub(super) fn wake(self) {
-        for waker in self.0 {
-            waker.wake();
+        if !self.0.is_empty() {
+            self.0.into_iter().for_each(Waker::wake);
         }
     }
 }

@@ -69,6 +69,7 @@ pub(super) struct Inner<F> {
 }
 
 impl<F> Inner<F> {
+    #[inline]
     pub(super) fn lane(&mut self, priority: Priority) -> &mut Lane<F> {
         match priority {
             Priority::High => &mut self.high,
@@ -82,6 +83,7 @@ impl<F> Inner<F> {
     }
 
     /// Takes a token, or says when there will be one. There is no need of one at no time.
+    #[inline]
     pub(super) fn take_token(
         &mut self,
         priority: Priority,
@@ -222,11 +224,13 @@ impl<F> Mailbox<F> {
     }
 
     /// Whether pushes take tokens.
+    #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.is_limited)
     }
 
     /// The time, where pushes take tokens. Ask before taking the lock.
+    #[inline]
     pub(super) fn token_time(&self) -> Option<Instant> {
         match &self.extras {
             Some(extras) if extras.is_limited => Some(extras.clock.now()),
@@ -288,7 +292,23 @@ impl<F> Mailbox<F> {
     }
 
     /// Ends a critical section, and sees to what it has left to do.
+    #[inline]
     pub(super) fn leave_lock(
+        &self,
+        inner: MutexGuard<'_, Inner<F>>,
+        now: Option<Instant>,
+        wakers: Wakers,
+    ) {
+        if now.is_none() {
+            drop(inner);
+            wakers.wake();
+        } else {
+            self.leave_limited(inner, now, wakers);
+        }
+    }
+
+    /// The same where pushes take tokens.
+    fn leave_limited(
         &self,
         mut inner: MutexGuard<'_, Inner<F>>,
         now: Option<Instant>,
@@ -306,11 +326,13 @@ impl<F> Mailbox<F> {
         lock(&self.inner)
     }
 
+    #[inline]
     pub(super) fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
         inner.lane(priority).enter(accepted);
         self.count_entered(inner);
     }
 
+    #[inline]
     fn count_entered(&self, inner: &mut Inner<F>) {
         inner.counted().accepted += 1;
         self.filled.store(true, Ordering::Relaxed);

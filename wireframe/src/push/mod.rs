@@ -41,4 +41,5 @@ pub(crate) use mailbox::{Mailbox, QueuedCall};
 pub use permit::Permit;
 pub use policy::{PushPolicy, Pushed};
 pub use stats::PushStats;
+pub(crate) use wait::PushCall;
 pub use wait::{Push, Reserve};

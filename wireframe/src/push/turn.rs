@@ -38,7 +38,39 @@ impl<F> Mailbox<F> {
     /// Queues the frame once there is room.
     ///
     /// Takes the frame out of `slot` when it is ready.
+    #[inline]
     pub(super) fn poll_push(
+        &self,
+        cx: &Context<'_>,
+        place: &mut Place,
+        slot: &mut Option<Accepted<F>>,
+        call: &mut Option<QueuedCall<F>>,
+    ) -> Poll<Result<(), PushError<F>>> {
+        if place.key.is_none() && call.is_none() && self.enter_at_once(place.priority, slot) {
+            self.control.signal().unpark();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_push_in_turn(cx, place, slot, call)
+    }
+
+    /// The usual case of [`poll_push`](Self::poll_push), in short: nobody has to wait, and
+    /// pushes take no tokens. Says whether it was that case.
+    #[inline]
+    fn enter_at_once(&self, priority: Priority, slot: &mut Option<Accepted<F>>) -> bool {
+        if self.is_limited() {
+            return false;
+        }
+        let mut inner = self.lock();
+        let enters =
+            |accepted: &mut Accepted<F>| inner.open && inner.lane(priority).admits(accepted.charge);
+        let Some(accepted) = slot.take_if(enters) else {
+            return false;
+        };
+        self.enter(&mut inner, priority, accepted);
+        true
+    }
+
+    fn poll_push_in_turn(
         &self,
         cx: &Context<'_>,
         place: &mut Place,

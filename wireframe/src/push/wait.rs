@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    ops::Deref,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -27,11 +26,9 @@ use crate::sync::Arc;
 /// [`reserve`](super::PushHandle::reserve) a permit first.
 #[must_use = "nothing is pushed unless this is awaited"]
 pub struct Push<'a, F> {
-    mailbox: Held<'a, F>,
+    mailbox: &'a Mailbox<F>,
     place: Place,
     frame: Option<Accepted<F>>,
-    /// The call that the frame begins.
-    call: Option<QueuedCall<F>>,
 }
 
 impl<'a, F> Push<'a, F> {
@@ -39,35 +36,7 @@ impl<'a, F> Push<'a, F> {
         Self {
             place: Place::new(priority),
             frame: Some(mailbox.measure(frame)),
-            mailbox: Held::Borrowed(mailbox),
-            call: None,
-        }
-    }
-
-    /// A push that begins a call; it borrows nothing.
-    pub(super) fn for_call(mailbox: Arc<Mailbox<F>>, frame: F, call: QueuedCall<F>) -> Self {
-        Self {
-            place: Place::new(Priority::Low),
-            frame: Some(mailbox.measure(frame)),
-            mailbox: Held::Shared(mailbox),
-            call: Some(call),
-        }
-    }
-}
-
-/// A handle's mailbox, or a share in it.
-enum Held<'a, F> {
-    Borrowed(&'a Mailbox<F>),
-    Shared(Arc<Mailbox<F>>),
-}
-
-impl<F> Deref for Held<'_, F> {
-    type Target = Mailbox<F>;
-
-    fn deref(&self) -> &Mailbox<F> {
-        match self {
-            Self::Borrowed(mailbox) => mailbox,
-            Self::Shared(mailbox) => mailbox,
+            mailbox,
         }
     }
 }
@@ -81,11 +50,50 @@ impl<F> Future for Push<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         this.mailbox
-            .poll_push(cx, &mut this.place, &mut this.frame, &mut this.call)
+            .poll_push(cx, &mut this.place, &mut this.frame, &mut None)
     }
 }
 
 impl<F> Drop for Push<'_, F> {
+    fn drop(&mut self) {
+        self.mailbox.leave(&mut self.place);
+    }
+}
+
+/// A push that begins a call. It borrows nothing, and goes as a low push.
+#[must_use = "nothing is pushed unless this is polled"]
+pub(crate) struct PushCall<F> {
+    mailbox: Arc<Mailbox<F>>,
+    place: Place,
+    frame: Option<Accepted<F>>,
+    call: Option<QueuedCall<F>>,
+}
+
+impl<F> PushCall<F> {
+    pub(super) fn new(mailbox: Arc<Mailbox<F>>, frame: F, call: QueuedCall<F>) -> Self {
+        Self {
+            place: Place::new(Priority::Low),
+            frame: Some(mailbox.measure(frame)),
+            mailbox,
+            call: Some(call),
+        }
+    }
+}
+
+// As of a push.
+impl<F> Unpin for PushCall<F> {}
+
+impl<F> Future for PushCall<F> {
+    type Output = Result<(), PushError<F>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.mailbox
+            .poll_push(cx, &mut this.place, &mut this.frame, &mut this.call)
+    }
+}
+
+impl<F> Drop for PushCall<F> {
     fn drop(&mut self) {
         self.mailbox.leave(&mut self.place);
     }

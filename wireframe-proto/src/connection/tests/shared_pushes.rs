@@ -1,13 +1,13 @@
 //! Pushes that were encoded elsewhere, once for many connections.
 
-use alloc::{collections::VecDeque, sync::Arc, vec};
+use alloc::{collections::VecDeque, vec};
 
 use bytes::Bytes;
 
 use super::support::{Frame, Hook, InOrder, Kind, Link};
 use crate::{
-    Accepted, Config, Event, FrameBuf, LimitExceeded, Priority, PushBound, Shutdown, Undelivered,
-    UndeliveredReason, Unencodable, UnsentPushes, config::nonzero,
+    Accepted, Config, Event, FrameBuf, LimitExceeded, Priority, PushBound, SharedUnits, Shutdown,
+    Undelivered, UndeliveredReason, Unencodable, UnsentPushes, config::nonzero,
 };
 
 fn config() -> Config {
@@ -18,8 +18,8 @@ fn config() -> Config {
 }
 
 impl Link<InOrder> {
-    fn push_shared(&mut self, frame: Frame, encoded: &Arc<Bytes>) {
-        let mut batch = VecDeque::from([Accepted::shared(frame, Arc::clone(encoded))]);
+    fn push_shared(&mut self, frame: Frame, units: &SharedUnits) {
+        let mut batch = VecDeque::from([Accepted::shared(frame, units.clone())]);
         self.connection.accept_pushes(Priority::Low, &mut batch);
         assert!(batch.is_empty());
     }
@@ -41,7 +41,10 @@ fn shared_bytes_go_as_they_are_in_their_turn_and_past_the_hooks() {
     link.connection.accept_pushes(Priority::Low, &mut batch);
     // The frame is only what stands for them in a dead letter.
     let two = [Frame::numbered(21).wire(), Frame::numbered(22).wire()].concat();
-    link.push_shared(Frame::new(Kind::Flawed, []), &Arc::new(two.clone().into()));
+    link.push_shared(
+        Frame::new(Kind::Flawed, []),
+        &SharedUnits::new(two.clone().into()),
+    );
     let mut batch = VecDeque::from([Accepted::new(Frame::numbered(3), 8)]);
     link.connection.accept_pushes(Priority::Low, &mut batch);
     link.hooks();
@@ -57,7 +60,7 @@ fn large_shared_bytes_are_not_copied() {
     // rule: REG-3
     let mut link = Link::new(config(), InOrder::default());
     let bytes = Bytes::from(vec![7; FrameBuf::CHAIN_THRESHOLD]);
-    link.push_shared(Frame::numbered(1), &Arc::new(bytes.clone()));
+    link.push_shared(Frame::numbered(1), &SharedUnits::new(bytes.clone()));
     let _ = link.fill();
     let transmit = link.connection.transmit().unwrap();
     let chunk = transmit.chunks().next().unwrap();
@@ -71,7 +74,7 @@ fn shared_bytes_beyond_the_limit_of_a_unit_come_back_unencodable() {
     config.limits.max_frame_len = nonzero(10);
     let mut link = Link::new(config, InOrder::default());
     for (len, fits) in [(10, true), (11, false)] {
-        link.push_shared(Frame::numbered(1), &Arc::new(vec![0; len].into()));
+        link.push_shared(Frame::numbered(1), &SharedUnits::new(vec![0; len].into()));
         assert_eq!(link.sent_bytes().len(), if fits { len } else { 0 });
         let undelivered = link.first_undelivered();
         assert_eq!(undelivered.is_none(), fits);
@@ -97,7 +100,7 @@ fn a_shared_push_that_was_not_sent_comes_back_as_its_frame() {
     };
     let mut link = Link::new(config, InOrder::default());
     let frame = Frame::numbered(5);
-    link.push_shared(frame.clone(), &Arc::new(frame.wire().into()));
+    link.push_shared(frame.clone(), &SharedUnits::new(frame.wire().into()));
     let _ = link.fill();
     link.take_bytes(3);
     link.connection.shutdown(link.now, Shutdown::Immediate);
