@@ -13,7 +13,7 @@ use crate::{
     ids::Priority,
     protocol::{Outcome, PushTiming, RequestInfo, WireframeProtocol},
     schedule::{
-        accepted::Special,
+        accepted::{Accepted, Special},
         commands::Stage,
         scheduler::{Ready, Source},
     },
@@ -121,7 +121,11 @@ impl<P: WireframeProtocol> Connection<P> {
         if priority == Priority::High && !self.pushes.has(Priority::High) {
             self.scheduler.high_ran_dry();
         }
-        let (mut frame, charge, special) = accepted.into_parts();
+        let Accepted {
+            mut frame,
+            charge,
+            special,
+        } = accepted;
         self.pushes.ledger.encoding(priority, charge);
         let (call, shared) = match special.as_deref() {
             None => (None, None),
@@ -142,7 +146,9 @@ impl<P: WireframeProtocol> Connection<P> {
                 if let Some(call) = call {
                     self.calls.sent(call);
                 }
-                self.pushes.keep(priority, frame, call);
+                if self.pushes.keeps_unsent() {
+                    self.pushes.keep(priority, frame, call);
+                }
             }
             Err(error) => {
                 self.pushes.ledger.refused(priority);

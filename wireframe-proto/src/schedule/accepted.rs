@@ -16,7 +16,7 @@ pub struct Accepted<F> {
     pub charge: usize,
     /// What there is to it besides, if it is not a plain push. One pointer, because every
     /// push is moved with it.
-    special: Option<Arc<Special>>,
+    pub(crate) special: Option<Arc<Special>>,
 }
 
 /// What there is to an accepted push besides its frame.
@@ -79,12 +79,6 @@ impl<F> Accepted<F> {
             Some(Special::Call(call)) => Some(*call),
             Some(Special::Shared(_)) | None => None,
         }
-    }
-
-    /// Frame, charge, and what there is besides.
-    #[inline]
-    pub(crate) fn into_parts(self) -> (F, usize, Option<Arc<Special>>) {
-        (self.frame, self.charge, self.special)
     }
 }
 

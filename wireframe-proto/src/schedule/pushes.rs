@@ -228,8 +228,13 @@ impl<F> Pushes<F> {
         self.queue(priority).pop_front()
     }
 
-    /// A frame was encoded: it is kept until it has been sent, if that was asked for.
+    /// Whether frames are kept until they have been sent.
     #[inline]
+    pub(crate) const fn keeps_unsent(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// A frame was encoded: it is kept until it has been sent, if that was asked for.
     pub(crate) fn keep(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
         if let Some(unsent) = &mut self.unsent {
             unsent.keep(priority, frame, call);

@@ -69,6 +69,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
+    /// There will be output: spares the engine the growth of a buffer.
+    pub(super) fn lend_write_buffer(&mut self) {
+        if self.engine.lacks_transmit_buffer()
+            && let Some(buffer) = pool::take_write()
+        {
+            self.engine.give_transmit_buffer(buffer);
+        }
+    }
+
     /// Ends our output once everything has been sent; says whether that is new.
     pub(super) fn half_close(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.engine.wants().half_close || self.unflushed {

@@ -265,6 +265,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     fn take_batch(&mut self) {
+        self.lend_write_buffer();
         let batch = self.batch.get_or_insert_default();
         self.mailbox.drain_into(batch);
         if let Some(caller) = &mut self.caller {

@@ -7,7 +7,6 @@ use wireframe_proto::{End, Event, RequestId, RequestInfo};
 use super::{
     Driver, EVENTS_PER_TURN,
     conversations::Conversations,
-    pool,
     task::{self, Feed, Task},
 };
 use crate::{
@@ -21,11 +20,8 @@ use crate::{
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Takes events and serves them, until there are none or enough output waits.
     pub(super) fn take_events(&mut self, cx: &mut Context<'_>) {
-        if self.engine.lacks_transmit_buffer()
-            && self.engine.wants().event
-            && let Some(buffer) = pool::take_write()
-        {
-            self.engine.give_transmit_buffer(buffer);
+        if self.engine.wants().event {
+            self.lend_write_buffer();
         }
         self.start_waiting_pushes(cx);
         for _ in 0..EVENTS_PER_TURN {

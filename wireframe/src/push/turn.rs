@@ -60,10 +60,14 @@ impl<F> Mailbox<F> {
         if self.is_limited() {
             return false;
         }
+        let Some(charge) = slot.as_ref().map(|accepted| accepted.charge) else {
+            return false;
+        };
         let mut inner = self.lock();
-        let enters =
-            |accepted: &mut Accepted<F>| inner.open && inner.lane(priority).admits(accepted.charge);
-        let Some(accepted) = slot.take_if(enters) else {
+        if !(inner.open && inner.lane(priority).admits(charge)) {
+            return false;
+        }
+        let Some(accepted) = slot.take() else {
             return false;
         };
         self.enter(&mut inner, priority, accepted);
