@@ -4,8 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wireframe::{
-    Clock, Envelope, Priority, PushCapacity, PushHandle, PushLimits, RequestInfo, Response, State,
-    Tasks, WireframeApp, WireframeError,
+    Clock, Conversation, Envelope, Heartbeat, Priority, PushCapacity, PushHandle, PushLimits,
+    RequestBody, RequestInfo, Response, State, Tasks, WireframeApp, WireframeError,
 };
 
 use super::protocol::{Failure, Log, PUSH, Program, UNENCODABLE};
@@ -28,18 +28,21 @@ pub(super) fn app<const CORRELATED: bool>(
     protocol: Program<CORRELATED>,
     slots: usize,
     in_flight: usize,
+    heartbeat: bool,
 ) -> WireframeApp<Program<CORRELATED>> {
     let begin = Begin(Arc::clone(&protocol.log));
     let capacity = PushCapacity::new()
         .with_frames(nonzero(slots))
         .with_bytes(nonzero(120));
-    WireframeApp::with_protocol(protocol)
+    conversing(WireframeApp::with_protocol(protocol))
         .state(begin)
         .push_limits(PushLimits::both(capacity))
         .config(config(|c| {
             c.limits.max_in_flight = Some(nonzero(in_flight));
             c.limits.max_held_back = nonzero(4);
             c.limits.high_water = nonzero(64);
+            let (every, timeout) = (Duration::from_millis(60), Duration::from_millis(90));
+            c.heartbeat = heartbeat.then(|| Heartbeat::pinging(every, timeout));
         }))
         .route(
             1,
@@ -149,5 +152,46 @@ pub(super) fn app<const CORRELATED: bool>(
         })
 }
 
-/// Routes that leave the connection open, in the order in which they are drawn.
+/// Routes below leave the connection open.
 pub(super) const HARMLESS: u32 = 9;
+
+/// Handlers that read their bodies, and what else there is of them.
+pub(super) const CONVERSING: std::ops::RangeInclusive<u32> = 20..=22;
+
+fn conversing<const CORRELATED: bool>(
+    app: WireframeApp<Program<CORRELATED>>,
+) -> WireframeApp<Program<CORRELATED>> {
+    app.route(
+        20,
+        async |mut peer: Conversation, info: RequestInfo, State(begin): State<Begin>| {
+            begin.note(info);
+            while let Some(frame) = peer.next().await? {
+                peer.send(frame).await?;
+            }
+            Fallible::Ok("all of it")
+        },
+    )
+    .route(
+        21,
+        async |mut body: RequestBody, info: RequestInfo, State(begin): State<Begin>| {
+            begin.note(info);
+            Answer::stream(async_stream::try_stream! {
+                while let Some(frame) = body.next().await? {
+                    yield frame;
+                }
+            })
+        },
+    )
+    .route(
+        22,
+        async |peer: Conversation, tasks: Tasks, info: RequestInfo, State(begin): State<Begin>| {
+            begin.note(info);
+            let (mut sender, mut body) = peer.split();
+            tasks.spawn(
+                async move { while sender.send(Envelope::new(22, "beside")).await.is_ok() {} },
+            );
+            let first = body.next().await?;
+            Fallible::Ok(first.unwrap_or_default())
+        },
+    )
+}

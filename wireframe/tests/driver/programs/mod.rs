@@ -5,23 +5,23 @@ mod handlers;
 mod protocol;
 mod steps;
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use wireframe::{
-    CloseReason, Codec, Driver, Envelope, Permit, Priority, PushError, PushHandle, PushPolicy,
-    WireframeApp,
+    CloseReason, Codec, DeadLetters, Driver, Envelope, Permit, Priority, PushError, PushHandle,
+    PushPolicy, RateLimit, SessionRegistry, WireframeApp, dead_letter_queue,
     proto::{EncodeBuffer, EnvelopeCodec},
     testing::{Fault, Link, Script, Simulation, Spawned, link},
 };
 
 use self::{
     handlers::app,
-    protocol::{CONTROL, Log, PEER_PUSH, PUSH, Panics, Program},
-    steps::{End, Step, end, step},
+    protocol::{BODY, CONTROL, Log, PEER_PUSH, PUSH, Panics, Program, UNENCODABLE},
+    steps::{End, Extras, Step, end, extras, step},
 };
-use crate::rig::secs;
+use crate::rig::{nonzero, secs};
 
 type Waiting = Spawned<Result<(), PushError<Envelope>>>;
 
@@ -35,16 +35,32 @@ struct Run {
     waiting: VecDeque<Waiting>,
     permits: Vec<Permit<Envelope>>,
     received: Vec<u8>,
+    registry: SessionRegistry,
+    dead_letters: Option<DeadLetters<Envelope>>,
     /// Pushes that a call took, or a policy dropped, as the callers know it.
     accepted: u64,
 }
 
 impl Run {
     fn new<const CORRELATED: bool>(
-        app: WireframeApp<Program<CORRELATED>>,
+        mut app: WireframeApp<Program<CORRELATED>>,
+        extras: &Extras,
         capacity: usize,
         vectored: bool,
     ) -> Self {
+        let registry = SessionRegistry::new();
+        app = app.registry(&registry);
+        if let Some((rate, burst)) = extras.rate {
+            let [rate, burst] = [rate, burst].map(|n| NonZeroU32::new(n).unwrap());
+            app = app.rate_limit(RateLimit::per_second(rate).with_burst(burst));
+        }
+        let dead_letters = extras
+            .dead_letters
+            .map(|letters| dead_letter_queue(nonzero(letters)));
+        let (sender, dead_letters) = dead_letters.unzip();
+        if let Some(sender) = sender {
+            app = app.dead_letters(sender);
+        }
         let simulation = Simulation::new();
         let (near, peer) = link(capacity);
         let script = near.script();
@@ -64,6 +80,8 @@ impl Run {
             waiting: VecDeque::new(),
             permits: Vec::new(),
             received: Vec::new(),
+            registry,
+            dead_letters,
             accepted: 0,
         }
     }
@@ -91,6 +109,13 @@ impl Run {
                 let frame = Envelope::new(route, body);
                 self.send(&match id {
                     Some(id) => frame.with_correlation_id(id),
+                    None => frame,
+                });
+            }
+            Step::Body { of, last } => {
+                let frame = Envelope::new(BODY, if last { "" } else { "part" });
+                self.send(&match of {
+                    Some(of) => frame.with_correlation_id(of),
                     None => frame,
                 });
             }
@@ -161,8 +186,11 @@ impl Run {
             false
         });
         let s = self.push.stats();
-        let sum = s.sent + s.lost_policy + s.lost_unencodable + s.lost_closed + s.queued;
+        let lost = s.lost_policy + s.lost_unencodable + s.lost_closed;
+        let sum = s.sent + s.dead_lettered + lost + s.queued;
         assert_eq!(s.accepted, sum, "{s:?}");
+        let connected = usize::from(!self.driver.is_done());
+        assert_eq!(self.registry.len(), connected);
     }
 
     /// The peer takes what there is, for so long.
@@ -226,7 +254,7 @@ fn pushes_in(mut received: &[u8]) -> u64 {
 }
 
 /// What holds once the connection has ended.
-fn check_end(run: &mut Run, log: &Log, panics: Panics) {
+fn check_end(run: &mut Run, log: &Log, panics: Panics, extras: &Extras) {
     assert!(run.driver.is_done());
     run.permits.clear();
     run.simulation.advance(secs(1));
@@ -236,6 +264,17 @@ fn check_end(run: &mut Run, log: &Log, panics: Panics) {
 
     let stats = run.push.stats();
     assert_eq!(stats.queued, 0);
+    let mut letters = 0;
+    while let Some(letter) = run.dead_letters.as_ref().and_then(DeadLetters::try_recv) {
+        assert!(letter.frame.id == PUSH || letter.frame.id == UNENCODABLE);
+        letters += 1;
+    }
+    assert_eq!(stats.dead_lettered, letters);
+    if extras.dead_letters == Some(1000) {
+        let lost = stats.lost_policy + stats.lost_unencodable + stats.lost_closed;
+        // Only what the protocol panicked over.
+        assert!(lost <= u64::from(panics != Panics::Nowhere), "{stats:?}");
+    }
     let handlers = log.lock().unwrap().pushed;
     assert_eq!(stats.accepted, run.accepted + handlers);
     run.receive(usize::MAX);
@@ -269,6 +308,7 @@ fn run<const CORRELATED: bool>(
     ending: End,
     panics: Panics,
     numbers: (usize, usize, usize),
+    extras: &Extras,
     vectored: bool,
 ) {
     let (capacity, slots, in_flight) = numbers;
@@ -277,12 +317,13 @@ fn run<const CORRELATED: bool>(
         log: Arc::clone(&log),
         panics,
     };
-    let mut run = Run::new(app(protocol, slots, in_flight), capacity, vectored);
+    let app = app(protocol, slots, in_flight, extras.heartbeat);
+    let mut run = Run::new(app, extras, capacity, vectored);
     for step in program {
         run.take(step);
     }
     run.end(ending);
-    check_end(&mut run, &log, panics);
+    check_end(&mut run, &log, panics, extras);
 }
 
 proptest! {
@@ -297,14 +338,15 @@ proptest! {
             1 => Just(Panics::OnDisconnect),
         ],
         numbers in (1..200usize, 1..5usize, 1..4usize),
+        extras in extras(),
         correlated: bool,
         vectored: bool,
     ) {
-        // rule: RESP-4, PUSH-9, HOOK-2, RESP-8, HOOK-7
+        // rule: RESP-4, PUSH-9, DLQ-2, REG-2, HOOK-2, RESP-8, HOOK-7
         if correlated {
-            run::<true>(program, ending, panics, numbers, vectored);
+            run::<true>(program, ending, panics, numbers, &extras, vectored);
         } else {
-            run::<false>(program, ending, panics, numbers, vectored);
+            run::<false>(program, ending, panics, numbers, &extras, vectored);
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) enum Panics {
 
 pub(super) const CONTROL: u32 = 101;
 pub(super) const PEER_PUSH: u32 = 102;
+pub(super) const BODY: u32 = 103;
 pub(super) const PUSH: u32 = 200;
 pub(super) const UNENCODABLE: u32 = 666;
 
@@ -114,6 +115,13 @@ impl<const CORRELATED: bool> WireframeProtocol for Program<CORRELATED> {
         match frame.id {
             CONTROL => Role::Control,
             PEER_PUSH => Role::Push,
+            BODY => Role::Body {
+                of: frame
+                    .correlation_id
+                    .filter(|_| CORRELATED)
+                    .map(CorrelationId),
+                last: frame.payload.is_empty(),
+            },
             route => Role::Request {
                 route,
                 correlation: frame
@@ -156,6 +164,11 @@ impl<const CORRELATED: bool> WireframeProtocol for Program<CORRELATED> {
 
     fn stream_end_frame(&self, _: &mut Context<'_, Self>) -> Option<Envelope> {
         Some(Envelope::new(1, "end"))
+    }
+
+    fn ping(&self, _: &mut Context<'_, Self>) -> Option<Envelope> {
+        self.note(|_| {});
+        Some(Envelope::new(CONTROL, "ping"))
     }
 
     fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {

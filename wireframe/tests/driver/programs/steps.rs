@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use wireframe::Priority;
 
 use super::{
-    handlers::HARMLESS,
+    handlers::{CONVERSING, HARMLESS},
     protocol::{PUSH, UNENCODABLE},
 };
 
@@ -15,6 +15,11 @@ pub(super) enum Step {
         route: u32,
         id: Option<u64>,
         exclusive: bool,
+    },
+    /// A frame of a body, or its last.
+    Body {
+        of: Option<u64>,
+        last: bool,
     },
     Control,
     PeerPush,
@@ -45,7 +50,7 @@ fn pushed() -> impl Strategy<Value = u32> {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let sizes = || prop::collection::vec(1..40usize, 0..4);
-    let route = prop_oneof![60 => 1..=HARMLESS, 1 => 10..=14u32, 3 => Just(50)];
+    let route = prop_oneof![60 => 1..=HARMLESS, 30 => CONVERSING, 1 => 10..=14u32, 3 => Just(50)];
     let request = (route, prop::option::of(1..4u64), prop::bool::weighted(0.1)).prop_map(
         |(route, id, exclusive)| Step::Request {
             route,
@@ -55,6 +60,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     );
     prop_oneof![
         12 => request,
+        6 => (prop::option::of(1..4u64), prop::bool::weighted(0.3))
+            .prop_map(|(of, last)| Step::Body { of, last }),
         1 => Just(Step::Control),
         1 => Just(Step::PeerPush),
         3 => (priority(), pushed()).prop_map(|(p, f)| Step::TryPush(p, f)),
@@ -96,4 +103,24 @@ pub(super) fn end() -> impl Strategy<Value = End> {
         Just(End::DropDriver),
         Just(End::Silence),
     ]
+}
+
+/// What an app may have besides.
+#[derive(Clone, Debug)]
+pub(super) struct Extras {
+    /// So many dead letters find room, if there is a queue for them.
+    pub(super) dead_letters: Option<usize>,
+    /// Pushes in a second, and at once.
+    pub(super) rate: Option<(u32, u32)>,
+    pub(super) heartbeat: bool,
+}
+
+pub(super) fn extras() -> impl Strategy<Value = Extras> {
+    let dead_letters = prop_oneof![Just(None), Just(Some(1)), Just(Some(1000))];
+    let rate = prop::option::of((1..100u32, 1..4u32));
+    (dead_letters, rate, any::<bool>()).prop_map(|(dead_letters, rate, heartbeat)| Extras {
+        dead_letters,
+        rate,
+        heartbeat,
+    })
 }
