@@ -4,10 +4,12 @@
 use allocation_counter::measure;
 use bytes::Bytes;
 use tokio::runtime::Builder;
-use wireframe::{Envelope, WireframeApp};
+use wireframe::{Envelope, PushHandle, SessionRegistry, WireframeApp};
 use wireframe_tests::{Raw, Running, soon, start};
 
-async fn echo(body: Bytes) -> Bytes {
+/// Answers, and pushes something that nobody may be there for.
+async fn echo(body: Bytes, push: PushHandle) -> Bytes {
+    push.push_high_priority(Envelope::new(9, "")).await.ok();
     body
 }
 
@@ -23,6 +25,7 @@ async fn visit(server: &Running, n: u64) {
         2 => peer.send(&[0, 0]).await,
         _ => {
             peer.send_envelope(&request).await;
+            assert_eq!(peer.next_envelope().await, Some(Envelope::new(9, "")));
             assert_eq!(peer.next_envelope().await, Some(request));
         }
     }
@@ -41,14 +44,18 @@ async fn visits(server: &Running, count: u64) {
 }
 
 #[test]
-fn ten_thousand_connections_leave_nothing_behind() {
+fn ten_thousand_registered_connections_leave_nothing_behind() {
+    // rule: REG-2
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let server = runtime.block_on(start(WireframeApp::new().route(1, echo)));
+    let registry = SessionRegistry::new();
+    let app = WireframeApp::new().route(1, echo).registry(&registry);
+    let server = runtime.block_on(start(app));
     // Tables and buffers that are kept grow to their size.
     runtime.block_on(visits(&server, 200));
     let left = measure(|| runtime.block_on(visits(&server, 10_000)));
     assert!(left.count_total > 10_000, "nothing was measured: {left:?}");
+    assert!(registry.is_empty());
     assert!(left.count_current.abs() < 32, "{left:?}");
     assert!(left.bytes_current.abs() < 16 * 1024, "{left:?}");
     runtime.block_on(server.end());
