@@ -89,6 +89,36 @@ impl fmt::Display for UnexpectedEof {
     }
 }
 
+/// A message that the peer sent in fragments, and that was dropped before it was whole.
+/// The connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("message {id} was dropped after {received} bytes: {why}")]
+pub struct DroppedMessage {
+    /// The message's id.
+    pub id: u64,
+    /// Bytes of it that had come.
+    pub received: u64,
+    /// Why it was dropped.
+    pub why: DropReason,
+}
+
+/// Why a message was dropped before it was whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// A fragment is missing.
+    #[error("sequence gap: expected fragment {expected}, got {got}")]
+    SequenceGap {
+        /// The number of the fragment that should have come.
+        expected: u32,
+        /// The number of the one that came.
+        got: u32,
+    },
+    /// It was not whole in time.
+    #[error("not whole in time")]
+    TimedOut,
+}
+
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -180,6 +210,17 @@ pub enum CloseReason {
     /// The peer ended its output inside a frame.
     #[error(transparent)]
     UnexpectedEof(UnexpectedEof),
+    /// The peer ended its output between two fragments of a message.
+    #[error(
+        "peer closed inside a message, after {received} bytes{}",
+        missing.map_or(String::new(), |missing| alloc::format!(", {missing} are missing"))
+    )]
+    MessageEof {
+        /// Bytes of the message that had come.
+        received: u64,
+        /// Bytes that were still missing, if their number had been declared.
+        missing: Option<u64>,
+    },
     /// The peer ended its output inside the preamble.
     #[error("peer closed inside the preamble, after {received} bytes")]
     PreambleEof {
@@ -192,6 +233,9 @@ pub enum CloseReason {
     /// The peer crossed a limit.
     #[error(transparent)]
     Limit(LimitExceeded),
+    /// The framing refused a fragment of a message that had begun to go.
+    #[error("a fragment of a message that has begun: {0}")]
+    Unencodable(Unencodable),
     /// Reading or writing failed.
     #[error("transport failed: {0}")]
     Transport(String),
@@ -210,6 +254,9 @@ pub enum CloseReason {
     /// A frame was not whole in time.
     #[error("a frame was not completed in time")]
     FrameTimedOut,
+    /// A message that has no id was not whole in time.
+    #[error("a message was not completed in time")]
+    MessageTimedOut,
     /// The rest of a body that nobody reads did not come in time.
     #[error("a discarded body was not completed in time")]
     BodyTimedOut,

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::{
-    error::{AnswerError, CloseReason, Unencodable},
+    error::{AnswerError, CloseReason, DroppedMessage, Unencodable},
     ids::{CallId, Priority},
     protocol::RequestInfo,
 };
@@ -49,6 +49,9 @@ pub enum Event<F> {
     Push(F),
     /// A frame arrived that nobody can take; it was dropped and counted.
     Discarded(Discarded),
+    /// A message that went in fragments was dropped before it was whole. What still comes
+    /// of it is ignored.
+    MessageDropped(DroppedMessage),
     /// An accepted push, or a call, was not sent. Its slot is free again.
     Undelivered(Undelivered<F>),
     /// The connection starts to close. No command is in flight any more: handlers that

@@ -156,11 +156,14 @@ pub use connection::{Connection, Filled, Shutdown, State, Wants};
 pub use context::{ConnectionContext, PushSink};
 pub use envelope::{Envelope, EnvelopeCodec, EnvelopeProtocol};
 pub use error::{
-    AnswerError, CloseReason, LimitExceeded, Malformed, Refusal, Rejected, Unencodable,
-    UnexpectedEof,
+    AnswerError, CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed, Refusal,
+    Rejected, Unencodable, UnexpectedEof,
 };
 pub use event::{Body, Discarded, End, Event, Undelivered, UndeliveredReason};
-pub use fragment::{ByteOrder, FragmentMeta, FragmentStrategy, LengthDelimited, PrefixWidth};
+pub use fragment::{
+    ByteOrder, FragmentMeta, FragmentStrategy, LenFlag32K, LenSeq16M, LengthDelimited, Multiplexed,
+    PrefixWidth,
+};
 pub use heartbeat::Heartbeat;
 pub use ids::{CallId, CallKind, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
 pub use protocol::{
@@ -168,6 +171,6 @@ pub use protocol::{
     WireframeProtocol,
 };
 pub use schedule::{Accepted, RateLimit, Released, SharedUnits, TokenBucket};
-pub use stats::{PushStats, Stats};
+pub use stats::{FragmentStats, PushStats, Stats};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};

@@ -20,10 +20,28 @@ pub struct Stats {
     pub bodies_discarded: u64,
     /// Replies to no pending call.
     pub replies_discarded: u64,
+    /// What came of messages that the peer sent in fragments.
+    pub fragments: FragmentStats,
     /// High pushes.
     pub high: PushStats,
     /// Low pushes; calls are among them.
     pub low: PushStats,
+}
+
+/// What came of messages that the peer sent in fragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FragmentStats {
+    /// Messages that became whole.
+    pub messages: u64,
+    /// Messages that were dropped because a fragment was missing.
+    pub gaps: u64,
+    /// Messages that were dropped because they were not whole in time.
+    pub timed_out: u64,
+    /// Fragments that had come before, and were ignored.
+    pub duplicates: u64,
+    /// Fragments of messages that had been dropped, and were ignored.
+    pub late: u64,
 }
 
 /// What became of the pushes of one priority. At any time

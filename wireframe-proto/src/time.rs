@@ -82,6 +82,8 @@ pub enum DeadlineReason {
     Heartbeat,
     /// A frame has begun to arrive and must be whole by then.
     FrameCompletion,
+    /// A message has begun to arrive in fragments and must be whole by then.
+    Reassembly,
     /// A handler awaits a body frame.
     Body,
     /// Output is waiting and the peer takes none of it.

@@ -79,6 +79,29 @@ impl TransmitQueue {
         self.chained_len = mark.chained_len;
     }
 
+    /// Takes back what was appended since `mark`, and gives it out but for the first
+    /// `gap` bytes.
+    #[cold]
+    pub(crate) fn take_since(&mut self, mark: Mark, gap: usize) -> VecDeque<Bytes> {
+        let start = mark.copied + gap;
+        let mut copied = Bytes::copy_from_slice(self.copied.get(start..).unwrap_or_default());
+        let mut at = start;
+        let mut chunks = VecDeque::new();
+        for (place, bytes) in self.chained.split_off(mark.chained) {
+            if place > at {
+                chunks.push_back(copied.split_to(place - at));
+                at = place;
+            }
+            chunks.push_back(bytes);
+        }
+        if !copied.is_empty() {
+            chunks.push_back(copied);
+        }
+        self.rewind(mark);
+        self.copied.shrink_to(KEPT);
+        chunks
+    }
+
     /// Bytes appended since `mark`.
     #[inline]
     pub(crate) fn since(&self, mark: Mark) -> usize {
@@ -225,6 +248,9 @@ const SHORT: usize = 16;
 /// Below this many sent bytes moving the rest to the front is not worth it.
 const RECLAIM: usize = 16 * 1024;
 
+/// What is kept of the buffer behind a message that was copied into it, to be split.
+const KEPT: usize = 256 * 1024;
+
 /// Iterator over the chunks of a transmit queue.
 #[derive(Clone, Debug)]
 pub struct Chunks<'a> {
@@ -342,6 +368,22 @@ mod tests {
             assert_eq!(flat(&queue), expected);
             assert_eq!(queue.len(), expected.len());
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_whole_and_in_order() {
+        let mut queue = TransmitQueue::default();
+        queue.copied().extend_from_slice(b"before");
+        queue.chain(Bytes::from_static(b"BEFORE"));
+        let mark = queue.mark();
+        queue.open_gap(4);
+        queue.chain(Bytes::from_static(b"FIRST"));
+        queue.copied().extend_from_slice(b"second");
+        queue.chain(Bytes::from_static(b"THIRD"));
+        queue.copied().extend_from_slice(b"fourth");
+        let taken: Vec<_> = queue.take_since(mark, 4).into();
+        assert_eq!(taken, [&b"FIRST"[..], b"second", b"THIRD", b"fourth"]);
+        assert_eq!(flat(&queue), b"beforeBEFORE");
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::{
     event::End,
     ids::RequestId,
     protocol::{AnswerOrder, Outcome, Reaction, RequestInfo, WireframeProtocol},
-    schedule::commands::Stage,
+    schedule::{begun::Origin, commands::Stage},
 };
 
 impl<P: WireframeProtocol> Connection<P> {
@@ -81,8 +81,16 @@ impl<P: WireframeProtocol> Connection<P> {
     fn answer_at_once(&mut self, index: u32, mut frame: P::Frame) {
         self.scheduler.response_went();
         let info = self.info(index);
-        if let Err(error) = self.encode(&mut frame, info) {
-            return self.fail_answer(index, AnswerError::Unencodable(error));
+        match self.encode(&mut frame, info) {
+            Ok(None) => {}
+            Ok(Some(rest)) => {
+                self.begin_message(frame, Origin::Answer(index), *rest);
+                self.discard_body(index);
+                return self.conclude(index, Outcome::Done);
+            }
+            Err(error) => {
+                return self.fail_answer(index, AnswerError::Unencodable(error));
+            }
         }
         self.end_command(index, info, Outcome::Done);
         if let Some(next) = self.commands.oldest_in_order() {
@@ -131,6 +139,7 @@ impl<P: WireframeProtocol> Connection<P> {
             && !self.ping_may_go()
             && !self.pushes_may_go()
             && self.last_command.is_none()
+            && !self.is_between_fragments()
             && self.commands.has_turn_alone(id.index)
     }
 

@@ -64,9 +64,15 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Asks the protocol for the ping that is owed, only now that it is its turn.
     pub(super) fn send_ping(&mut self) {
-        if let Some(mut ping) = self.hook(None, P::ping) {
-            self.send_as_control(&mut ping);
+        let asked_before = self.begun.as_mut().and_then(|begun| begun.ping.take());
+        if let Some(ping) = asked_before.or_else(|| self.hook(None, P::ping)) {
+            self.send_as_control(ping);
         }
+        self.note_ping();
+    }
+
+    /// The ping that was owed has gone, or there is none.
+    pub(super) fn note_ping(&mut self) {
         let end = self.transmit.end();
         if let Some(pulse) = &mut self.pulse {
             pulse.pinged(end, self.now);

@@ -8,7 +8,7 @@ use crate::{
     config::HalfClose,
     error::{CloseReason, LimitExceeded, Malformed, UnexpectedEof},
     event::{Discarded, Event, Undelivered},
-    fragment::{FragmentMeta, FragmentStrategy},
+    fragment::{FragmentMeta, FragmentStrategy, reassembler::Taken},
     ids::{CorrelationId, Side},
     protocol::{Reaction, Role, View, WireframeProtocol},
     time::Instant,
@@ -175,17 +175,32 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.is_starved() || !self.may_decode() {
             return None;
         }
-        let (meta, payload) = match self.next_unit() {
-            Ok(Some(unit)) => unit,
-            Ok(None) => {
-                self.starved_at = Some(self.receive.len());
-                self.note_frame_begun();
-                return None;
+        loop {
+            let (meta, payload) = match self.next_unit() {
+                Ok(Some(unit)) => unit,
+                Ok(None) => {
+                    self.starved_at = Some(self.receive.len());
+                    self.note_frame_begun();
+                    return None;
+                }
+                Err(reason) => return self.refuse_input(reason),
+            };
+            if self.is_fragment(&meta) {
+                match self.take_fragment(meta, payload) {
+                    Ok(Taken::Nothing) => continue,
+                    Ok(Taken::Whole(meta, message)) => return self.decode_whole(&meta, message),
+                    Ok(Taken::Dropped(message)) => return Some(Event::MessageDropped(message)),
+                    Err(reason) => return self.refuse_input(reason),
+                }
             }
-            Err(reason) => return self.refuse_input(reason),
-        };
+            return self.decode_whole(&meta, payload);
+        }
+    }
+
+    #[inline]
+    fn decode_whole(&mut self, meta: &FragmentMeta, payload: Bytes) -> Option<Event<P::Frame>> {
         let len = payload.len();
-        match self.decode_frame(&meta, payload) {
+        match self.decode_frame(meta, payload) {
             Ok(frame) => {
                 self.counters.frames_received += 1;
                 Some(self.route_inbound(frame, len))
@@ -214,6 +229,7 @@ impl<P: WireframeProtocol> Connection<P> {
         };
         let payload_len = to_usize(meta.payload_len);
         if self.receive.len() - header_len < payload_len {
+            self.check_fragment(&meta)?;
             self.receive.advance(header_len);
             self.counted = self.receive.len();
             self.unit = Some(meta);
@@ -227,7 +243,8 @@ impl<P: WireframeProtocol> Connection<P> {
         let payload = unit.get_mut(header_len..).unwrap_or_default();
         self.framing.unmask(&meta, 0, payload);
         self.in_user_code = false;
-        if payload_len < COPY_BELOW && self.keeps_frames() {
+        // A fragment is copied into its message anyway.
+        if payload_len < COPY_BELOW && meta.is_final && self.keeps_frames() {
             return Ok(Some((meta, Bytes::copy_from_slice(payload))));
         }
         let mut payload = unit.freeze();
@@ -265,8 +282,8 @@ impl<P: WireframeProtocol> Connection<P> {
             let what = "the framing found a unit of no bytes";
             return Err(CloseReason::Malformed(Malformed::new(what)));
         }
-        if !meta.is_final {
-            let what = "a fragment, where frames are whole";
+        if meta.alone && !meta.is_final {
+            let what = "a unit that stands alone and is not final";
             return Err(CloseReason::Malformed(Malformed::new(what)));
         }
         Ok(Some((meta, header_len)))
@@ -374,6 +391,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.starved_at = None;
         self.unit = None;
         self.frame_since = None;
+        self.drop_partial_messages();
     }
 
     /// Whether it has come to light that nothing more can be decoded: the peer has ended
@@ -407,14 +425,20 @@ impl<P: WireframeProtocol> Connection<P> {
             Some(unit) => Some(Some(unit.payload_len.saturating_sub(received))),
             None => (received > 0).then_some(None),
         };
+        let message = self.partial_message();
         let reason = match cut {
             Some(_) if self.awaits_preamble() => CloseReason::PreambleEof { received },
             Some(missing) => CloseReason::UnexpectedEof(UnexpectedEof { received, missing }),
-            None => CloseReason::PeerClosed,
+            None => match message {
+                Some((received, missing)) => CloseReason::MessageEof { received, missing },
+                None => CloseReason::PeerClosed,
+            },
         };
         match self.config.half_close {
             HalfClose::Ends => self.abort(reason),
-            HalfClose::Answers if cut.is_some() => self.close_with_goodbye(reason),
+            HalfClose::Answers if cut.is_some() || message.is_some() => {
+                self.close_with_goodbye(reason);
+            }
             HalfClose::Answers => {}
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     error::CloseReason,
     event::{Event, Undelivered, UndeliveredReason},
     protocol::{Outcome, WireframeProtocol},
-    schedule::{accepted::Accepted, commands::Stage},
+    schedule::{accepted::Accepted, begun::Origin, commands::Stage},
     time::Instant,
 };
 
@@ -121,7 +121,10 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn wants_half_close(&self) -> bool {
         match &self.phase {
             Phase::Closing(closing) => {
-                !closing.half_closed && closing.last_words.is_empty() && self.transmit.is_empty()
+                !closing.half_closed
+                    && closing.last_words.is_empty()
+                    && self.transmit.is_empty()
+                    && !self.is_between_fragments()
             }
             _ => false,
         }
@@ -148,6 +151,7 @@ impl<P: WireframeProtocol> Connection<P> {
             && self.has_finished_all_but_pushes()
             && self.pushes.is_empty()
             && self.control.is_empty()
+            && !self.is_between_fragments()
     }
 
     /// Closes in good order, if everything is done.
@@ -210,6 +214,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.receive.clear();
         self.counted = 0;
         self.unit = None;
+        self.drop_partial_messages();
         self.last_command = None;
         let commands = self.commands.take_all();
         for (info, stage) in commands {
@@ -231,16 +236,23 @@ impl<P: WireframeProtocol> Connection<P> {
         self.close_at = Some(self.close_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Encodes what is left to say.
-    pub(super) fn say_last_words(&mut self) {
-        while let Phase::Closing(closing) = &mut self.phase
-            && let Some(mut frame) = closing.last_words.pop_front()
-        {
-            let request = closing.request;
-            if let Err(error) = self.encode(&mut frame, request) {
+    /// Encodes the next of what is left to say, if there is anything.
+    pub(super) fn say_last_word(&mut self) -> bool {
+        let Phase::Closing(closing) = &mut self.phase else {
+            return false;
+        };
+        let Some(mut frame) = closing.last_words.pop_front() else {
+            return false;
+        };
+        let request = closing.request;
+        match self.encode(&mut frame, request) {
+            Ok(None) => {}
+            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, *rest),
+            Err(error) => {
                 tracing::warn!(connection = %self.peer.id, %error, "a last word was dropped");
             }
         }
+        true
     }
 
     /// Ends at once.
@@ -270,6 +282,7 @@ impl<P: WireframeProtocol> Connection<P> {
             }
         };
         self.transmit.clear();
+        self.abandon_begun();
         self.pushes.abandon_encoded();
         self.close_at = None;
         if !closing.announced {
@@ -346,8 +359,10 @@ impl<P: WireframeProtocol> Connection<P> {
             self.control.clear();
             self.calls.clear();
             self.receive = BytesMut::new();
+            self.drop_partial_messages();
             self.commands.take_all();
             self.transmit.clear();
+            self.abandon_begun();
             self.pushes.abandon_encoded();
             self.events
                 .retain(|event| matches!(event, Event::Undelivered(_)));

@@ -2,12 +2,14 @@
 
 mod answers;
 mod body;
+mod fragments;
 mod heartbeat;
 mod hooks;
 mod inbound;
 mod lifecycle;
 mod outbound;
 mod preamble;
+mod reassembly;
 mod receiving;
 mod sending;
 #[cfg(test)]
@@ -28,12 +30,12 @@ use crate::{
     config::{Config, PushBound},
     error::{CloseReason, Rejected},
     event::Event,
-    fragment::FragmentMeta,
+    fragment::{FragmentMeta, reassembler::Reassembler},
     heartbeat::Pulse,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
-    schedule::{commands::Commands, pushes::Pushes, scheduler::Scheduler},
-    stats::{Counters, Stats},
+    schedule::{begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler},
+    stats::{Counters, FragmentStats, Stats},
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
 };
@@ -77,6 +79,8 @@ pub struct Connection<P: WireframeProtocol> {
     counted: usize,
     /// The unit whose header was consumed and whose payload is not whole.
     unit: Option<FragmentMeta>,
+    /// The peer's messages that come in fragments, boxed because few peers send any.
+    reassembler: Option<Box<Reassembler>>,
     /// The length of `receive` at which nothing whole was found in it.
     starved_at: Option<usize>,
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
@@ -96,6 +100,8 @@ pub struct Connection<P: WireframeProtocol> {
     pushes: Pushes<P::Frame>,
     commands: Commands<P::Frame>,
     scheduler: Scheduler,
+    /// Messages that go in fragments, boxed because few connections ever split one.
+    begun: Option<Box<Begun<P::Frame>>>,
     /// The command after whose last frame the connection closes.
     last_command: Option<RequestId>,
 
@@ -231,6 +237,7 @@ impl<P: WireframeProtocol> Connection<P> {
             receive: BytesMut::new(),
             counted: 0,
             unit: None,
+            reassembler: None,
             starved_at: None,
             ignores_input: false,
             input_held: false,
@@ -242,6 +249,7 @@ impl<P: WireframeProtocol> Connection<P> {
             pushes: Pushes::new(config.push_bound, config.unsent_pushes),
             commands: Commands::new(P::ANSWERS),
             scheduler: Scheduler::new(config.fairness),
+            begun: None,
             last_command: None,
             phase: Phase::Active,
             setup_ran: false,
@@ -335,6 +343,10 @@ impl<P: WireframeProtocol> Connection<P> {
             requests_dropped: counters.requests_dropped,
             bodies_discarded: counters.bodies_discarded,
             replies_discarded: counters.replies_discarded,
+            fragments: self
+                .reassembler
+                .as_ref()
+                .map_or_else(FragmentStats::default, |reassembler| reassembler.stats()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! From what waits to bytes for the transport.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
@@ -9,17 +9,21 @@ use crate::{
     codec::{Codec, FrameBuf},
     error::{AnswerError, LimitExceeded, Unencodable},
     event::{Event, Undelivered, UndeliveredReason},
-    fragment::{FragmentMeta, FragmentStrategy},
-    ids::Priority,
+    fragment::{FragmentMeta, FragmentStrategy, splitter::Splitter},
+    ids::{CallId, Priority},
     protocol::{Outcome, PushTiming, RequestInfo, WireframeProtocol},
     schedule::{
         accepted::{Accepted, Special},
+        begun::Origin,
         commands::Stage,
         scheduler::{Ready, Source},
     },
     time::Instant,
     transmit::{Sent, Transmit},
 };
+
+/// What of a frame was not encoded, if it goes in fragments: all but the first.
+type Rest = Option<Box<Splitter>>;
 
 /// Why [`Connection::fill`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +67,21 @@ impl<P: WireframeProtocol> Connection<P> {
             if self.transmit.len() >= self.config.limits.high_water.get() {
                 return Filled::HighWater;
             }
+            let between = self.is_between_fragments();
             if !self.is_open() {
-                self.say_last_words();
-                return Filled::Ready;
+                if between {
+                    self.finish_begun();
+                } else if !self.say_last_word() {
+                    return Filled::Ready;
+                }
+                continue;
             }
-            let ready = self.ready();
+            let ready = match between {
+                false => self.ready(),
+                true => self.ready_between_fragments(),
+            };
             match self.scheduler.pick(ready, self.now) {
+                Some(source) if between && self.go_on(source) => {}
                 Some(Source::Control) => self.send_control(),
                 Some(Source::High) => self.send_push(Priority::High),
                 Some(Source::Low) => self.send_push(Priority::Low),
@@ -102,14 +115,18 @@ impl<P: WireframeProtocol> Connection<P> {
 
     fn send_control(&mut self) {
         match self.control.pop_front() {
-            Some(mut frame) => self.send_as_control(&mut frame),
+            Some(frame) => self.send_as_control(frame),
             None => self.send_ping(),
         }
     }
 
-    pub(super) fn send_as_control(&mut self, frame: &mut P::Frame) {
-        if let Err(error) = self.encode(frame, None) {
-            tracing::warn!(connection = %self.peer.id, %error, "a control frame was dropped");
+    pub(super) fn send_as_control(&mut self, mut frame: P::Frame) {
+        match self.encode(&mut frame, None) {
+            Ok(None) => {}
+            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, *rest),
+            Err(error) => {
+                tracing::warn!(connection = %self.peer.id, %error, "a control frame was dropped");
+            }
         }
     }
 
@@ -118,9 +135,6 @@ impl<P: WireframeProtocol> Connection<P> {
         let Some(accepted) = self.pushes.pop(priority) else {
             return;
         };
-        if priority == Priority::High && !self.pushes.has(Priority::High) {
-            self.scheduler.high_ran_dry();
-        }
         let Accepted {
             mut frame,
             charge,
@@ -134,24 +148,23 @@ impl<P: WireframeProtocol> Connection<P> {
         };
         let encoded = match shared {
             None => self.encode(&mut frame, None),
-            Some(units) => self.append_shared(units),
+            Some(units) => self.append_shared(units).map(|()| None),
         };
         match encoded {
-            Ok(()) => {
-                let end = self.transmit.end();
-                self.pushes.ledger.encoded(priority, end);
-                if end == self.transmit.sent_total() {
-                    self.pushes.ledger.settle(end);
-                }
+            Ok(rest) => {
                 if let Some(call) = call {
                     self.calls.sent(call);
                 }
-                if self.pushes.keeps_unsent() {
-                    self.pushes.keep(priority, frame, call);
+                match rest {
+                    None => self.push_encoded(priority, frame, call),
+                    Some(rest) => {
+                        self.begin_message(frame, Origin::Push { priority, call }, *rest);
+                    }
                 }
             }
             Err(error) => {
                 self.pushes.ledger.refused(priority);
+                self.note_high_dry(priority);
                 if let Some(call) = call {
                     self.calls.cancel(call);
                 }
@@ -163,6 +176,33 @@ impl<P: WireframeProtocol> Connection<P> {
                     why: UndeliveredReason::Unencodable(error),
                 }));
             }
+        }
+    }
+
+    /// All of a push was encoded.
+    #[inline]
+    pub(super) fn push_encoded(
+        &mut self,
+        priority: Priority,
+        frame: P::Frame,
+        call: Option<CallId>,
+    ) {
+        self.note_high_dry(priority);
+        let end = self.transmit.end();
+        self.pushes.ledger.encoded(priority, end);
+        if end == self.transmit.sent_total() {
+            self.pushes.ledger.settle(end);
+        }
+        if self.pushes.keeps_unsent() {
+            self.pushes.keep(priority, frame, call);
+        }
+    }
+
+    /// A push has gone, or was refused: perhaps it was the last of the high ones.
+    #[inline]
+    fn note_high_dry(&mut self, priority: Priority) {
+        if priority == Priority::High && !self.pushes.has(Priority::High) {
+            self.scheduler.high_ran_dry();
         }
     }
 
@@ -189,8 +229,10 @@ impl<P: WireframeProtocol> Connection<P> {
             command.info,
             command.stage == Stage::Finished(Outcome::Failed),
         );
-        let Err(error) = self.encode(&mut frame, Some(info)) else {
-            return;
+        let error = match self.encode(&mut frame, Some(info)) {
+            Ok(None) => return,
+            Ok(Some(rest)) => return self.begin_message(frame, Origin::Answer(index), *rest),
+            Err(error) => error,
         };
         if failed {
             // What the protocol had to say to the failure is itself unencodable.
@@ -202,13 +244,14 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Encodes one frame at the end of the transmit queue, or leaves no trace of it.
+    /// Encodes one frame, or the first fragment of it, at the end of the transmit queue,
+    /// or leaves no trace of it.
     #[inline]
     pub(super) fn encode(
         &mut self,
         frame: &mut P::Frame,
         request: Option<RequestInfo>,
-    ) -> Result<(), Unencodable> {
+    ) -> Result<Rest, Unencodable> {
         let correlation = request.and_then(|info| info.correlation);
         self.hook(request, |protocol, ctx| {
             if let Some(id) = correlation {
@@ -224,30 +267,33 @@ impl<P: WireframeProtocol> Connection<P> {
         let encoded = self.encode_unit(frame);
         self.in_user_code = false;
         match encoded {
-            Ok(()) => self.counters.frames_sent += 1,
+            Ok(_) => self.counters.frames_sent += 1,
             Err(_) => self.transmit.rewind(mark),
         }
         encoded
     }
 
     #[inline]
-    fn encode_unit(&mut self, frame: &P::Frame) -> Result<(), Unencodable> {
+    fn encode_unit(&mut self, frame: &P::Frame) -> Result<Rest, Unencodable> {
         let (mark, gap) = (self.transmit.mark(), self.header_len);
         self.transmit.open_gap(gap);
         self.codec
             .encode(frame, &mut FrameBuf::new(&mut self.transmit))?;
         let len = self.transmit.since(mark) - gap;
-        at_most("max_frame_len", self.config.limits.max_frame_len.get(), len)?;
-        if let Some(most) = self.framing.max_fragment_payload(frame) {
-            at_most("max_fragment_payload", most.get(), len)?;
+        if let Some(cut) = self.cut(frame)
+            && cut.splits(len)
+        {
+            let rest = self.encode_first_fragment(frame, (mark, gap), len, cut)?;
+            return Ok(Some(rest));
         }
+        at_most("max_frame_len", self.config.limits.max_frame_len.get(), len)?;
         let mut meta = FragmentMeta::whole(len as u64);
         meta.unsolicited = self.commands.live() == 0;
         self.header.clear();
         self.framing.encode_header(&mut self.header, frame, &meta)?;
         self.transmit.close_gap(mark, gap, &self.header);
         self.header_len = self.header.len();
-        Ok(())
+        Ok(None)
     }
 
     /// Appends wire units that were encoded elsewhere, as they are.
@@ -306,6 +352,9 @@ impl<P: WireframeProtocol> Connection<P> {
     pub fn shrink(&mut self) {
         self.commands.shrink();
         self.pushes.shrink();
+        if let Some(begun) = &mut self.begun {
+            begun.shrink();
+        }
         self.header = Vec::new();
         if self.control.is_empty() {
             self.control = VecDeque::new();
@@ -317,7 +366,7 @@ impl<P: WireframeProtocol> Connection<P> {
 }
 
 /// Refuses a frame that crosses a limit.
-fn at_most(limit: &'static str, value: usize, got: usize) -> Result<(), Unencodable> {
+pub(super) fn at_most(limit: &'static str, value: usize, got: usize) -> Result<(), Unencodable> {
     if got <= value {
         return Ok(());
     }

@@ -28,6 +28,10 @@ impl<P: WireframeProtocol> Connection<P> {
                 DeadlineReason::FrameCompletion,
             ),
             (
+                self.on_clock(self.reassembly_deadline()),
+                DeadlineReason::Reassembly,
+            ),
+            (
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
             ),
@@ -55,6 +59,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 DeadlineReason::FrameCompletion => {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
+                DeadlineReason::Reassembly => self.expire_messages(self.reading.at(self.now)),
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
                 DeadlineReason::Preamble => {
                     self.close_with_goodbye(CloseReason::PreambleTimedOut);

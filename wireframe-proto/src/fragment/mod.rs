@@ -1,11 +1,20 @@
 //! The header of a wire unit: reading it, writing it, and what it says.
 
+mod len_flag;
+mod len_seq;
 mod length_delimited;
+mod multiplexed;
+mod partial;
+pub(crate) mod reassembler;
+pub(crate) mod splitter;
 
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
+pub use len_flag::LenFlag32K;
+pub use len_seq::LenSeq16M;
 pub use length_delimited::{ByteOrder, LengthDelimited, PrefixWidth};
+pub use multiplexed::Multiplexed;
 
 use crate::error::{Malformed, Unencodable};
 
@@ -27,7 +36,7 @@ pub struct FragmentMeta {
     pub tag: u32,
     /// Whether the unit belongs to no message under way and is delivered at once.
     pub alone: bool,
-    /// Outbound: no command was in flight when the message began.
+    /// Outbound: no command was in flight when the message began. All its units say so.
     pub unsolicited: bool,
 }
 
@@ -72,7 +81,9 @@ pub trait FragmentStrategy<F> {
     /// # Errors
     ///
     /// [`Unencodable`] if no header can say what `meta` says; nothing of the frame is
-    /// sent. The framing must not have changed its phase then.
+    /// sent. The framing must not have changed its phase then. A framing that has
+    /// accepted a message's first fragment must accept the others too: to refuse one of
+    /// them ends the connection.
     fn encode_header(
         &mut self,
         dst: &mut Vec<u8>,
@@ -80,16 +91,47 @@ pub trait FragmentStrategy<F> {
         meta: &FragmentMeta,
     ) -> Result<(), Unencodable>;
 
-    /// The most payload bytes of `frame` that one unit may carry; `None` (the default)
-    /// if there is no limit but [`Limits::max_frame_len`](crate::Limits::max_frame_len).
+    /// The most payload bytes of `frame` that one unit may carry. A longer payload is
+    /// split into fragments of so many bytes, or of
+    /// [`Limits::max_frame_len`](crate::Limits::max_frame_len) if that is less.
+    ///
+    /// With `None`, the default, there is no limit but that, and nothing is split.
     fn max_fragment_payload(&self, frame: &F) -> Option<NonZeroUsize> {
         let _ = frame;
         None
     }
 
-    /// Whether a unit of `other` may go between two fragments of `message`.
+    /// Whether only a fragment that is shorter than
+    /// [`max_fragment_payload`](Self::max_fragment_payload) can end a message. A payload
+    /// that fills its last fragment is followed by an empty one then, and fragments are
+    /// never cut shorter for another reason.
     ///
     /// The default is no.
+    fn ends_with_short_fragment(&self) -> bool {
+        false
+    }
+
+    /// The largest message id that a header can say. Messages that are split get ids from
+    /// 0 on, and from 0 again behind the largest; never that of a message under way.
+    ///
+    /// With `None`, the default, they have no id, and their fragments are sent one after
+    /// the other.
+    fn max_message_id(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the peer may use a message's id again soon after that message. If not,
+    /// which is the default, the ids of messages that were dropped are remembered for a
+    /// while, and what still comes of them is ignored.
+    fn reuses_message_ids(&self) -> bool {
+        false
+    }
+
+    /// Whether a unit of `other` may go between two fragments of `message`. Two messages
+    /// that are both split never mix unless they have ids.
+    ///
+    /// The default is no. The answer must depend on the frames alone: while a message is
+    /// under way it is asked for each frame that could go next.
     fn may_interrupt(&self, message: &F, other: &F) -> bool {
         let _ = (message, other);
         false

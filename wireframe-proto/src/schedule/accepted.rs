@@ -73,6 +73,11 @@ impl<F> Accepted<F> {
         self.special = Some(Arc::new(Special::Call(call)));
     }
 
+    /// Whether it is encoded already.
+    pub(crate) fn is_encoded(&self) -> bool {
+        matches!(self.special.as_deref(), Some(Special::Shared(_)))
+    }
+
     /// The call that it begins.
     pub(crate) fn call(&self) -> Option<CallId> {
         match self.special.as_deref() {

@@ -1,6 +1,7 @@
 //! What is sent next, and what waits to be.
 
 pub(crate) mod accepted;
+pub(crate) mod begun;
 pub(crate) mod commands;
 mod list;
 pub(crate) mod pushes;

@@ -12,8 +12,9 @@ use crate::{
     stats::PushStats,
 };
 
-/// Where a frame ends that is being encoded, and stays so if the protocol panics over it.
-/// It has no frame any more, and is the last.
+/// Where a frame ends that is being encoded, or whose last fragment has not gone. It stays
+/// so if the protocol panics over it. The queue has no frame of it any more, and it is the
+/// last.
 const IN_HAND: u64 = u64::MAX;
 
 /// What one priority's slots are in use for. A slot is taken at acceptance and given
@@ -143,6 +144,18 @@ impl Ledger {
         }
     }
 
+    /// Takes back the entry of a frame that is in hand, and returns its charge.
+    fn take_in_hand(&mut self, priority: Priority) -> Option<usize> {
+        let encoded = &mut self.account(priority).encoded;
+        match encoded.back() {
+            Some(&(IN_HAND, charge)) => {
+                encoded.pop_back();
+                Some(charge)
+            }
+            _ => None,
+        }
+    }
+
     /// The output that was encoded will not be sent: takes the charges of its frames, in
     /// order.
     fn take_encoded(&mut self, priority: Priority) -> VecDeque<(u64, usize)> {
@@ -242,6 +255,21 @@ impl<F> Pushes<F> {
         }
     }
 
+    /// A frame some fragments of which have gone will not be sent to its end. It is queued
+    /// again, if frames are kept, to be taken out as undelivered. To be told before
+    /// [`abandon_encoded`](Self::abandon_encoded).
+    pub(crate) fn abandon_begun(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
+        if self.keeps_unsent()
+            && let Some(charge) = self.ledger.take_in_hand(priority)
+        {
+            let mut accepted = Accepted::new(frame, charge);
+            if let Some(call) = call {
+                accepted.begin_call(call);
+            }
+            self.queue(priority).push_front(accepted);
+        }
+    }
+
     /// The output that was encoded will not be sent. Where its frames were kept they are
     /// queued again, ahead of the others and in order, to be taken out as undelivered.
     pub(crate) fn abandon_encoded(&mut self) {
@@ -285,6 +313,14 @@ impl<F> Pushes<F> {
         match priority {
             Priority::High => !self.high.is_empty(),
             Priority::Low => !self.low.is_empty(),
+        }
+    }
+
+    /// The next frame of a queue.
+    pub(crate) fn front(&self, priority: Priority) -> Option<&Accepted<F>> {
+        match priority {
+            Priority::High => self.high.front(),
+            Priority::Low => self.low.front(),
         }
     }
 

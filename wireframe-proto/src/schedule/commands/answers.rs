@@ -21,9 +21,10 @@ impl<F> Commands<F> {
     pub(crate) fn sendable(&self, index: u32) -> bool {
         self.in_turn(index)
             && self.at(index).is_some_and(|command| {
-                !command.answer.is_empty()
-                    && (!self.waits_for_body(command)
-                        || command.body.as_ref().is_some_and(|b| b.sendable > 0))
+                command.under_way
+                    || !command.answer.is_empty()
+                        && (!self.waits_for_body(command)
+                            || command.body.as_ref().is_some_and(|b| b.sendable > 0))
             })
     }
 
@@ -43,6 +44,7 @@ impl<F> Commands<F> {
         match command.stage {
             Stage::Finished(outcome)
                 if command.answer.is_empty()
+                    && !command.under_way
                     && self.in_turn(index)
                     && !self.waits_for_body(command) =>
             {
@@ -91,6 +93,51 @@ impl<F> Commands<F> {
         frame
     }
 
+    /// The next frame of a command's answer.
+    pub(crate) fn peek_answer(&self, index: u32) -> Option<&F> {
+        self.at(index)?.answer.front()
+    }
+
+    /// Whether a message of the command's answer has begun and not ended.
+    pub(crate) fn is_under_way(&self, index: u32) -> bool {
+        self.at(index).is_some_and(|command| command.under_way)
+    }
+
+    /// The first fragment of a message has gone, whose frame was the last to be taken.
+    pub(crate) fn begin_message(&mut self, index: u32) {
+        let order = self.order;
+        let Some(command) = self.at_mut(index) else {
+            return;
+        };
+        command.under_way = true;
+        if order == AnswerOrder::Correlated && !command.in_ring {
+            command.in_ring = true;
+            self.ring.push_back(index);
+        }
+    }
+
+    /// Another fragment has gone: the command's turn ends, if it was in its turn.
+    pub(crate) fn fragment_went(&mut self, index: u32, was_last: bool) {
+        let Some(command) = self.places.get_mut(index as usize) else {
+            return;
+        };
+        command.under_way = !was_last;
+        if !command.in_ring {
+            return;
+        }
+        command.in_ring = command.under_way || !command.answer.is_empty();
+        if self.ring.front() == Some(&index) {
+            self.ring.pop_front();
+            if command.in_ring {
+                self.ring.push_back(index);
+            }
+        } else if !command.in_ring {
+            // It went because what has its turn may not go now; most likely it went last.
+            let place = self.ring.iter().rposition(|&other| other == index);
+            place.and_then(|place| self.ring.remove(place));
+        }
+    }
+
     /// Drops what waits of a command's answer, whose turn has just ended.
     pub(crate) fn discard_answer(&mut self, index: u32) {
         let Some(command) = self.places.get_mut(index as usize) else {
@@ -130,7 +177,7 @@ impl<F> Commands<F> {
     pub(crate) fn has_turn_alone(&self, index: u32) -> bool {
         let nothing_queued = self
             .at(index)
-            .is_some_and(|c| c.answer.is_empty() && !self.waits_for_body(c));
+            .is_some_and(|c| c.answer.is_empty() && !c.under_way && !self.waits_for_body(c));
         nothing_queued
             && match self.order {
                 AnswerOrder::InOrder => self.live.head() == Some(index),

@@ -40,6 +40,8 @@ pub(crate) struct Command<F> {
     closes: bool,
     /// Whether it stands in the ring of answers that take turns.
     in_ring: bool,
+    /// A message of its answer goes in fragments, and not all of them have gone.
+    under_way: bool,
     /// Frames of its answer that wait to be encoded.
     pub(crate) answer: VecDeque<F>,
     /// Boxed because most commands have none.
@@ -351,6 +353,7 @@ impl<F> Command<F> {
             body_dropped: false,
             closes: false,
             in_ring: false,
+            under_way: false,
             answer: VecDeque::new(),
             body: None,
             live: Links::default(),
@@ -368,6 +371,7 @@ impl<F> Command<F> {
         self.body_dropped = false;
         self.closes = false;
         self.in_ring = false;
+        self.under_way = false;
         if !self.answer.is_empty() {
             self.answer.clear();
         }

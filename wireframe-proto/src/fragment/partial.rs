@@ -1,0 +1,116 @@
+//! One message of the peer, as far as it has come.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{FragmentMeta, reassembler::at_most};
+use crate::{error::CloseReason, time::Instant};
+
+/// Most empty fragments of a message in a row.
+const MAX_EMPTY: usize = 32;
+
+/// A message has this much more time for each [`PIECE`] bytes that have come of it.
+const TIME_PER_PIECE: Duration = Duration::from_secs(1);
+const PIECE: usize = 256 * 1024;
+
+/// A message that is not whole.
+#[derive(Debug)]
+pub(super) struct Partial {
+    /// The header of its first fragment.
+    first: FragmentMeta,
+    bytes: Vec<u8>,
+    /// Fragments that have come, which is the number of the next.
+    pub(super) fragments: u32,
+    /// Those at the end of which are empty.
+    empty: usize,
+    began: Instant,
+    /// When it has to be whole.
+    pub(super) deadline: Instant,
+}
+
+impl Default for Partial {
+    fn default() -> Self {
+        Self::new(FragmentMeta::whole(0), Instant::MAX, Duration::ZERO)
+    }
+}
+
+impl Partial {
+    pub(super) fn new(first: FragmentMeta, now: Instant, timeout: Duration) -> Self {
+        let mut partial = Self {
+            first,
+            bytes: Vec::new(),
+            fragments: 0,
+            empty: 0,
+            began: now,
+            deadline: now,
+        };
+        let arriving = usize::try_from(partial.first.payload_len).unwrap_or(usize::MAX);
+        partial.deadline = partial.due(arriving, timeout);
+        partial
+    }
+
+    pub(super) const fn id(&self) -> Option<u64> {
+        self.first.msg_id
+    }
+
+    /// The length that was declared.
+    pub(super) const fn total(&self) -> Option<u64> {
+        self.first.total_message_len
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Whether a fragment is not one empty one too many.
+    pub(super) fn judge_emptiness(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+        match meta.payload_len {
+            0 => at_most("max_empty_fragments", MAX_EMPTY, self.empty as u64 + 1),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends the payload of a fragment. The memory at least doubles when it grows, but
+    /// it grows beyond what is needed neither to more than the whole message nor to more
+    /// than `most`.
+    pub(super) fn append(&mut self, payload: &[u8], most: usize) {
+        self.fragments = self.fragments.saturating_add(1);
+        self.empty = match payload {
+            [] => self.empty + 1,
+            _ => 0,
+        };
+        let needed = self.bytes.len() + payload.len();
+        if needed > self.bytes.capacity() {
+            let total = self.total().map_or(usize::MAX, |total| {
+                usize::try_from(total).unwrap_or(usize::MAX)
+            });
+            let grown = needed.saturating_mul(2).min(most).min(total).max(needed);
+            self.bytes.reserve_exact(grown - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// Gives the message the time for what it has received.
+    pub(super) fn postpone(&mut self, timeout: Duration) {
+        self.deadline = self.due(self.bytes.len(), timeout);
+    }
+
+    fn due(&self, received: usize, timeout: Duration) -> Instant {
+        let pieces = u32::try_from(received / PIECE).unwrap_or(u32::MAX);
+        self.began + timeout + TIME_PER_PIECE.saturating_mul(pieces)
+    }
+
+    /// The whole message. Memory that it does not need goes back if that is much.
+    pub(super) fn into_message(mut self) -> (FragmentMeta, Bytes) {
+        if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / 4 {
+            self.bytes.shrink_to_fit();
+        }
+        (self.first, Bytes::from(self.bytes))
+    }
+}

@@ -1,0 +1,393 @@
+//! Messages of the peer that come in fragments, until they are whole.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    format,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::{FragmentMeta, partial::Partial};
+use crate::{
+    config::Config,
+    error::{CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed},
+    stats::FragmentStats,
+    steps::step,
+    time::Instant,
+};
+
+/// Ids of dropped messages that are remembered.
+const REMEMBERED: usize = 64;
+
+/// What bounds the messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) message_size: usize,
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) fragments: usize,
+    pub(crate) timeout: Duration,
+    /// The peer may use the id of a dropped message again at once.
+    pub(crate) reuses_ids: bool,
+}
+
+impl Bounds {
+    pub(crate) fn new(config: &Config, reuses_ids: bool) -> Self {
+        Self {
+            message_size: config.limits.message_size(),
+            messages: config.limits.max_partial_messages.get(),
+            bytes: config.limits.partial_bytes(),
+            // More cannot be numbered.
+            fragments: config.limits.fragments_per_message().min(u32::MAX as usize),
+            timeout: config.timeouts.reassembly,
+            reuses_ids,
+        }
+    }
+}
+
+/// What comes of a fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Nothing yet, or nothing at all.
+    Nothing,
+    /// Its message is whole; with the header of the first fragment.
+    Whole(FragmentMeta, Bytes),
+    /// Its message was dropped.
+    Dropped(DroppedMessage),
+}
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// It begins a message.
+    Begins,
+    /// It is the next of the message in that place.
+    Continues(u32),
+    /// One before it is missing. The message may not even have begun.
+    Gap { index: Option<u32>, expected: u32 },
+    /// It has come before.
+    Duplicate,
+    /// Its message was dropped.
+    Late,
+}
+
+/// What is known of a message id.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    Open(u32),
+    Dropped,
+}
+
+/// Puts messages together.
+///
+/// Time is that of the reading clock.
+#[derive(Debug, Default)]
+pub(crate) struct Reassembler {
+    places: Vec<Partial>,
+    free: Vec<u32>,
+    /// The one message without an id.
+    anonymous: Option<u32>,
+    by_id: HashMap<u64, Known>,
+    /// Ids of messages that were dropped, oldest first.
+    dropped: VecDeque<u64>,
+    /// Messages that are not whole: when each has to be, and its place. Changes when one
+    /// begins or ends, and once for each 256 KiB that one has received.
+    open: BTreeSet<(Instant, u32)>,
+    /// Bytes allocated for them.
+    allocated: usize,
+    stats: FragmentStats,
+}
+
+impl Reassembler {
+    pub(crate) const fn stats(&self) -> FragmentStats {
+        self.stats
+    }
+
+    /// Whether a message without an id is open.
+    pub(crate) const fn has_anonymous(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
+    /// When the first of the messages must be whole.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.open.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// The message that must be whole first: the bytes of it that have come, and that are
+    /// known to be missing.
+    pub(crate) fn cut_off(&self) -> Option<(u64, Option<u64>)> {
+        let partial = self.first()?;
+        let received = partial.received();
+        Some((received, partial.total().map(|total| total - received)))
+    }
+
+    fn first(&self) -> Option<&Partial> {
+        self.places.get(self.open.first()?.1 as usize)
+    }
+
+    /// Refuses a fragment of which only the header has come, if all of it would be.
+    pub(crate) fn check(&self, meta: &FragmentMeta, bounds: &Bounds) -> Result<(), CloseReason> {
+        let place = self.place(meta);
+        self.judge(meta, place, bounds)
+    }
+
+    /// Takes a fragment.
+    pub(crate) fn take(
+        &mut self,
+        meta: FragmentMeta,
+        payload: Bytes,
+        now: Instant,
+        bounds: &Bounds,
+    ) -> Result<Taken, CloseReason> {
+        step();
+        let place = self.place(&meta);
+        self.judge(&meta, place, bounds)?;
+        match place {
+            Place::Duplicate => self.stats.duplicates += 1,
+            Place::Late => self.stats.late += 1,
+            Place::Gap { index, expected } => {
+                return Ok(self.take_gap(&meta, index, expected, bounds));
+            }
+            Place::Begins if meta.is_final => {
+                self.stats.messages += 1;
+                return Ok(Taken::Whole(meta, payload));
+            }
+            Place::Begins => {
+                let index = self.begin(meta, now, bounds);
+                self.append(index, &payload, bounds)?;
+            }
+            Place::Continues(index) => {
+                self.append(index, &payload, bounds)?;
+                if meta.is_final {
+                    return Ok(self.complete(index));
+                }
+                self.postpone(index, bounds);
+            }
+        }
+        Ok(Taken::Nothing)
+    }
+
+    fn place(&self, meta: &FragmentMeta) -> Place {
+        let index = match meta.msg_id {
+            None => self.anonymous,
+            Some(id) => match self.by_id.get(&id) {
+                Some(Known::Dropped) => return Place::Late,
+                Some(Known::Open(index)) => Some(*index),
+                None => None,
+            },
+        };
+        let partial = index.and_then(|index| self.places.get(index as usize));
+        let expected = partial.map_or(0, |partial| partial.fragments);
+        match (meta.seq, index) {
+            (Some(seq), _) if seq < expected => Place::Duplicate,
+            (Some(seq), _) if seq > expected => Place::Gap { index, expected },
+            (_, Some(index)) => Place::Continues(index),
+            (_, None) => Place::Begins,
+        }
+    }
+
+    /// Whether a fragment in that place is within all bounds. Says so from its header
+    /// alone, before anything is allocated.
+    fn judge(&self, meta: &FragmentMeta, place: Place, bounds: &Bounds) -> Result<(), CloseReason> {
+        let partial = match place {
+            Place::Begins => None,
+            Place::Continues(index) => self.places.get(index as usize),
+            Place::Gap { expected, .. } if meta.msg_id.is_none() => {
+                let got = meta.seq.unwrap_or_default();
+                let gap = DropReason::SequenceGap { expected, got };
+                return Err(malformed(format!("{gap}")));
+            }
+            Place::Gap { .. } | Place::Duplicate | Place::Late => return Ok(()),
+        };
+        let received = partial.map_or(0, Partial::received);
+        let size = received.saturating_add(meta.payload_len);
+        let total = self.judge_total(meta, partial, size)?;
+        let max_size = bounds.message_size;
+        at_most("max_message_size", max_size, size.max(total.unwrap_or(0)))?;
+        let fragments = partial.map_or(0, |partial| u64::from(partial.fragments)) + 1;
+        at_most("max_fragments_per_message", bounds.fragments, fragments)?;
+        if let Some(partial) = partial {
+            partial.judge_emptiness(meta)?;
+        } else if !meta.is_final {
+            let messages = self.open.len() as u64 + 1;
+            at_most("max_partial_messages", bounds.messages, messages)?;
+        } else {
+            return Ok(());
+        }
+        let capacity = partial.map_or(0, Partial::capacity);
+        let needed = (self.allocated - capacity) as u64 + size.max(capacity as u64);
+        at_most("max_partial_bytes", bounds.bytes, needed)
+    }
+
+    /// Whether a message that has `size` bytes with this fragment is as long as was
+    /// declared, as far as can be said by now; returns what was declared.
+    fn judge_total(
+        &self,
+        meta: &FragmentMeta,
+        partial: Option<&Partial>,
+        size: u64,
+    ) -> Result<Option<u64>, CloseReason> {
+        let declared = match partial {
+            Some(partial) => partial.total(),
+            None => meta.total_message_len,
+        };
+        if let Some(again) = meta.total_message_len
+            && declared != Some(again)
+        {
+            let what = format!("a total of {again} bytes, declared in the middle of a message");
+            return Err(malformed(what));
+        }
+        match declared {
+            Some(total) if size > total || (meta.is_final && size < total) => {
+                let what = format!("message of {size} bytes, declared with {total}");
+                Err(malformed(what))
+            }
+            _ => Ok(declared),
+        }
+    }
+
+    fn begin(&mut self, first: FragmentMeta, now: Instant, bounds: &Bounds) -> u32 {
+        let id = first.msg_id;
+        let partial = Partial::new(first, now, bounds.timeout);
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => u32::try_from(self.places.len()).unwrap_or(u32::MAX),
+        };
+        let deadline = partial.deadline;
+        match self.places.get_mut(index as usize) {
+            Some(place) => *place = partial,
+            None => self.places.push(partial),
+        }
+        match id {
+            Some(id) => drop(self.by_id.insert(id, Known::Open(index))),
+            None => self.anonymous = Some(index),
+        }
+        self.open.insert((deadline, index));
+        index
+    }
+
+    fn append(&mut self, index: u32, payload: &[u8], bounds: &Bounds) -> Result<(), CloseReason> {
+        let Some(partial) = self.places.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let others = self.allocated - partial.capacity();
+        let most = bounds.bytes.saturating_sub(others);
+        partial.append(payload, bounds.message_size.min(most));
+        self.allocated = others + partial.capacity();
+        // An allocator that gives more than was asked for.
+        at_most("max_partial_bytes", bounds.bytes, self.allocated as u64)
+    }
+
+    /// A message that has received more has more time.
+    fn postpone(&mut self, index: u32, bounds: &Bounds) {
+        let Some(partial) = self.places.get_mut(index as usize) else {
+            return;
+        };
+        let before = partial.deadline;
+        partial.postpone(bounds.timeout);
+        if partial.deadline != before {
+            step();
+            self.open.remove(&(before, index));
+            self.open.insert((partial.deadline, index));
+        }
+    }
+
+    fn complete(&mut self, index: u32) -> Taken {
+        match self.remove(index) {
+            Some(partial) => {
+                self.stats.messages += 1;
+                let (meta, payload) = partial.into_message();
+                Taken::Whole(meta, payload)
+            }
+            None => Taken::Nothing,
+        }
+    }
+
+    fn take_gap(
+        &mut self,
+        meta: &FragmentMeta,
+        index: Option<u32>,
+        expected: u32,
+        bounds: &Bounds,
+    ) -> Taken {
+        let partial = index.and_then(|index| self.remove(index));
+        let Some(id) = meta.msg_id else {
+            return Taken::Nothing;
+        };
+        self.stats.gaps += 1;
+        self.remember(id, bounds);
+        Taken::Dropped(DroppedMessage {
+            id,
+            received: partial.map_or(0, |partial| partial.received()),
+            why: DropReason::SequenceGap {
+                expected,
+                got: meta.seq.unwrap_or_default(),
+            },
+        })
+    }
+
+    /// Drops a message that is not whole at that time, though it should be: its id, and
+    /// the bytes of it that had come.
+    pub(crate) fn expire(&mut self, at: Instant, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
+        let &(deadline, index) = self.open.first()?;
+        if deadline > at {
+            return None;
+        }
+        let partial = self.remove(index)?;
+        self.stats.timed_out += 1;
+        let id = partial.id();
+        if let Some(id) = id {
+            self.remember(id, bounds);
+        }
+        Some((id, partial.received()))
+    }
+
+    /// What still comes of that message is late.
+    fn remember(&mut self, id: u64, bounds: &Bounds) {
+        if bounds.reuses_ids {
+            return;
+        }
+        if self.dropped.len() >= REMEMBERED
+            && let Some(oldest) = self.dropped.pop_front()
+        {
+            self.by_id.remove(&oldest);
+        }
+        self.dropped.push_back(id);
+        self.by_id.insert(id, Known::Dropped);
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Partial> {
+        let partial = core::mem::take(self.places.get_mut(index as usize)?);
+        self.open.remove(&(partial.deadline, index));
+        self.free.push(index);
+        self.allocated -= partial.capacity();
+        match partial.id() {
+            Some(id) => drop(self.by_id.remove(&id)),
+            None => self.anonymous = None,
+        }
+        Some(partial)
+    }
+
+    /// Drops all messages.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            stats: self.stats,
+            ..Self::default()
+        };
+    }
+}
+
+fn malformed(what: alloc::string::String) -> CloseReason {
+    CloseReason::Malformed(Malformed::new(what))
+}
+
+pub(super) fn at_most(limit: &'static str, value: usize, got: u64) -> Result<(), CloseReason> {
+    let value = value as u64;
+    if got <= value {
+        return Ok(());
+    }
+    Err(CloseReason::Limit(LimitExceeded { limit, value, got }))
+}

@@ -1,0 +1,231 @@
+//! Messages that go in fragments, from their first to their last.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use super::scheduler::Source;
+use crate::{
+    fragment::splitter::Splitter,
+    ids::{CallId, Priority},
+};
+
+/// Where a message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Control, or the last word.
+    Control,
+    Push {
+        priority: Priority,
+        /// The call that it begins.
+        call: Option<CallId>,
+    },
+    /// The answer of the command in that place.
+    Answer(u32),
+}
+
+impl Origin {
+    const fn source(self) -> Source {
+        match self {
+            Self::Control => Source::Control,
+            Self::Push { priority, .. } => match priority {
+                Priority::High => Source::High,
+                Priority::Low => Source::Low,
+            },
+            Self::Answer(_) => Source::Response,
+        }
+    }
+}
+
+/// A message under way.
+#[derive(Debug)]
+pub(crate) struct Message<F> {
+    pub(crate) frame: F,
+    pub(crate) origin: Origin,
+    pub(crate) splitter: Splitter,
+    /// Counts messages in the order in which they began.
+    number: u64,
+}
+
+/// The messages under way.
+///
+/// Sources are served first in, first out, so of each there is one at most; but of
+/// answers that take turns there is one for each command.
+#[derive(Debug)]
+pub(crate) struct Begun<F> {
+    control: VecDeque<Message<F>>,
+    high: VecDeque<Message<F>>,
+    low: VecDeque<Message<F>>,
+    /// In the order of their turns.
+    answers: VecDeque<Message<F>>,
+    /// Messages without an id.
+    anonymous: usize,
+    /// Those that let not all of the others go between their fragments, by their numbers,
+    /// newest last. What began before the newest has to wait for its end.
+    alone: Vec<u64>,
+    /// Messages ever begun.
+    count: u64,
+    next_id: u64,
+    /// The ping that is owed: it was asked for to see whether it may go now.
+    pub(crate) ping: Option<F>,
+}
+
+impl<F> Default for Begun<F> {
+    fn default() -> Self {
+        Self {
+            control: VecDeque::new(),
+            high: VecDeque::new(),
+            low: VecDeque::new(),
+            answers: VecDeque::new(),
+            anonymous: 0,
+            alone: Vec::new(),
+            count: 0,
+            next_id: 0,
+            ping: None,
+        }
+    }
+}
+
+impl<F> Begun<F> {
+    /// Messages under way.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.control.len() + self.high.len() + self.low.len() + self.answers.len()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, in no order that matters.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &Message<F>> {
+        let pushes = self.high.iter().chain(&self.low);
+        self.control.iter().chain(pushes).chain(&self.answers)
+    }
+
+    /// Whether all messages have ids, so that another one that is split may mix with them.
+    pub(crate) const fn all_have_ids(&self) -> bool {
+        self.anonymous == 0
+    }
+
+    /// An id that names no message under way, if one of those up to `max` is free.
+    pub(crate) fn free_id(&self, max: u64) -> Option<u64> {
+        let mut id = self.next_id;
+        for _ in 0..=self.len() {
+            id = if id > max { 0 } else { id };
+            if self.messages().all(|m| m.splitter.id() != Some(id)) {
+                return Some(id);
+            }
+            id = id.saturating_add(1);
+        }
+        None
+    }
+
+    /// A message has begun. `alone` tells that not all of the others may go between its
+    /// fragments.
+    pub(crate) fn insert(&mut self, frame: F, origin: Origin, splitter: Splitter, alone: bool) {
+        let number = self.count;
+        self.count += 1;
+        if alone {
+            self.alone.push(number);
+        }
+        match splitter.id() {
+            Some(id) => self.next_id = id.saturating_add(1),
+            None => self.anonymous += 1,
+        }
+        self.put_back(Message {
+            frame,
+            origin,
+            splitter,
+            number,
+        });
+    }
+
+    /// The message's turn is over, and more of it is to come.
+    pub(crate) fn put_back(&mut self, message: Message<F>) {
+        self.of_mut(message.origin.source()).push_back(message);
+    }
+
+    /// The message has ended.
+    pub(crate) fn end(&mut self, message: &Message<F>) {
+        self.anonymous -= usize::from(message.splitter.id().is_none());
+        if self.alone.last() == Some(&message.number) {
+            self.alone.pop();
+        }
+    }
+
+    fn of(&self, source: Source) -> &VecDeque<Message<F>> {
+        match source {
+            Source::Control => &self.control,
+            Source::High => &self.high,
+            Source::Low => &self.low,
+            Source::Response => &self.answers,
+        }
+    }
+
+    fn of_mut(&mut self, source: Source) -> &mut VecDeque<Message<F>> {
+        match source {
+            Source::Control => &mut self.control,
+            Source::High => &mut self.high,
+            Source::Low => &mut self.low,
+            Source::Response => &mut self.answers,
+        }
+    }
+
+    /// Whether a message of that source is under way: nothing else of it may begin,
+    /// unless they are answers.
+    pub(crate) fn has(&self, source: Source) -> bool {
+        !self.of(source).is_empty()
+    }
+
+    fn goes_on(&self, message: &Message<F>) -> bool {
+        self.alone
+            .last()
+            .is_none_or(|&newest| message.number >= newest)
+    }
+
+    /// The first message of that source that may go on.
+    pub(crate) fn next_of(&self, source: Source) -> Option<&Message<F>> {
+        self.of(source).iter().find(|message| self.goes_on(message))
+    }
+
+    /// Whether the message of that command may go on.
+    pub(crate) fn answer_goes_on(&self, index: u32) -> bool {
+        let of_command = |m: &&Message<F>| m.origin == Origin::Answer(index);
+        let message = self.answers.iter().find(of_command);
+        message.is_some_and(|message| self.goes_on(message))
+    }
+
+    /// The message that began there, to write its next fragment.
+    pub(crate) fn get_mut(&mut self, origin: Origin) -> Option<&mut Message<F>> {
+        let mut queue = self.of_mut(origin.source()).iter_mut();
+        queue.find(|message| message.origin == origin)
+    }
+
+    /// Takes out the message that began there.
+    pub(crate) fn take(&mut self, origin: Origin) -> Option<Message<F>> {
+        let queue = self.of_mut(origin.source());
+        let at = queue.iter().position(|message| message.origin == origin)?;
+        queue.remove(at)
+    }
+
+    /// Takes out all of them.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Message<F>> {
+        self.anonymous = 0;
+        self.alone.clear();
+        let pushes = self.high.drain(..).chain(self.low.drain(..));
+        pushes
+            .chain(self.control.drain(..))
+            .chain(self.answers.drain(..))
+    }
+
+    /// Frees what is only needed while messages are under way.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self {
+                count: self.count,
+                next_id: self.next_id,
+                ..Self::default()
+            };
+        }
+    }
+}
