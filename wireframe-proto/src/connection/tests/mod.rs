@@ -15,6 +15,7 @@ mod drain;
 mod exclusive;
 mod fairness;
 mod forgotten_calls;
+mod fragments;
 mod framing_phases;
 mod goodbyes;
 mod half_close;

@@ -1,0 +1,150 @@
+//! Conversations in numbered packets.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::support::{Frame, InOrder, Kind, Link};
+use super::{Framed, RawConnection, events, feed, over, raw, units};
+use crate::{
+    CloseReason, Config, End, Event, FragmentMeta, FragmentStrategy, LenSeq16M, Malformed,
+    Unencodable, config::nonzero,
+};
+
+/// What a client sends over numbered packets.
+fn packet(number: u8, frame: &Frame) -> Vec<u8> {
+    let mut wire = frame.wire();
+    let payload = wire.split_off(4);
+    let [a, b, c, ..] = payload.len().to_le_bytes();
+    [&[a, b, c, number], &payload[..]].concat()
+}
+
+#[test]
+fn ten_thousand_packets_wrap_the_number_and_lose_no_byte() {
+    // rule: FRAG-4
+    let mut link: Link<Framed<InOrder, LenSeq16M>> = over(LenSeq16M::default(), InOrder::default());
+    link.receive_bytes(&packet(0, &Frame::new(Kind::Exclusive, [])));
+    let [command] = link.started()[..] else {
+        panic!();
+    };
+    let (mut sent, mut last, mut wraps) = (0u32, 0u8, 0);
+    while sent < 10_000 {
+        // The client says something too, which counts as well.
+        if sent % 1_000 == 500 {
+            link.connection.next_body(command.id, link.now);
+            let is_last = sent == 9_500;
+            let kind = if is_last { Kind::LastBody } else { Kind::Body };
+            link.receive_bytes(&packet(last.wrapping_add(1), &Frame::new(kind, [])));
+            assert!(matches!(link.events()[..], [Event::Body(_)]));
+            link.connection.next_body(command.id, link.now);
+            last = last.wrapping_add(1);
+        }
+        let frame = Frame::numbered(sent);
+        link.connection.respond(command.id, frame.clone()).unwrap();
+        let number = last.wrapping_add(1);
+        assert_eq!(link.sent_bytes(), packet(number, &frame));
+        wraps += u32::from(number == 0);
+        last = number;
+        sent += 1;
+    }
+    assert_eq!(wraps, 39);
+    link.connection.finish(command.id, End::Complete).unwrap();
+    // The next command begins anew.
+    link.receive_bytes(&packet(0, &Frame::new(Kind::Exclusive, [])));
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
+fn a_wrong_packet_number_ends_the_connection() {
+    // rule: FRAG-4
+    let mut link: Link<Framed<InOrder, LenSeq16M>> = over(LenSeq16M::default(), InOrder::default());
+    link.receive_bytes(&packet(3, &Frame::request(None)));
+    let error = Malformed::new("packet number 3, expected 0");
+    assert_eq!(
+        link.events(),
+        [Event::Closing(CloseReason::Malformed(error))]
+    );
+}
+
+#[test]
+fn a_packet_longer_than_a_frame_may_be_is_not_cut_otherwise() {
+    // rule: FRAG-4, FRAME-6
+    let mut sender = raw(LenSeq16M::default(), Config::default());
+    let message = Bytes::from(alloc::vec![0; 16_777_215]);
+    sender.push(crate::Priority::Low, message).unwrap();
+    assert_eq!(super::output(&mut sender), []);
+    let [Event::Undelivered(undelivered)] = &events(&mut sender)[..] else {
+        panic!();
+    };
+    let why = alloc::format!("{:?}", undelivered.why);
+    assert!(
+        why.contains("max_frame_len is 1048576, got 16777215"),
+        "{why}"
+    );
+}
+
+/// A length and a flag; bit 0 ends a message, bit 1 marks a unit that stands alone.
+#[derive(Clone, Copy)]
+struct Flagged;
+
+impl FragmentStrategy<Bytes> for Flagged {
+    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
+        let Some(&[len, flags]) = src.first_chunk() else {
+            return Ok(None);
+        };
+        let mut meta = FragmentMeta::whole(len.into());
+        meta.is_final = flags & 1 != 0;
+        meta.alone = flags & 2 != 0;
+        Ok(Some((meta, 2)))
+    }
+
+    fn encode_header(
+        &mut self,
+        _: &mut Vec<u8>,
+        _: &Bytes,
+        _: &FragmentMeta,
+    ) -> Result<(), Unencodable> {
+        Err(Unencodable::new("only read"))
+    }
+}
+
+#[test]
+fn a_unit_that_stands_alone_is_delivered_between_two_fragments() {
+    // rule: FRAME-3
+    let mut receiver: RawConnection<Flagged> = raw(Flagged, Config::default());
+    feed(
+        &mut receiver,
+        b"\x02\x00ab\x01\x03!\x01\x00c\x00\x03\x02\x01de",
+    );
+    let frames = [&b"!"[..], b"", b"abcde"].map(|frame| Event::Push(Bytes::from_static(frame)));
+    assert_eq!(events(&mut receiver), frames);
+    // Behind it a unit of its own is whole again.
+    feed(&mut receiver, b"\x01\x01f");
+    assert_eq!(
+        events(&mut receiver),
+        [Event::Push(Bytes::from_static(b"f"))]
+    );
+    // One that stands alone and goes on cannot be.
+    feed(&mut receiver, b"\x01\x02f");
+    let error = Malformed::new("a unit that stands alone and is not final");
+    let reason = CloseReason::Malformed(error);
+    assert_eq!(events(&mut receiver), [Event::Closing(reason)]);
+}
+
+#[test]
+fn a_full_packet_of_the_peer_is_followed_by_more() {
+    // rule: FRAG-4
+    let mut config = Config::default();
+    config.limits.max_frame_len = nonzero(16 * 1024 * 1024);
+    let message = Bytes::from(alloc::vec![7; 16_777_215]);
+    let wire = super::encoded(LenSeq16M::default(), config.clone(), &[message]);
+    let units = units::<Bytes>(LenSeq16M::default(), &wire);
+    let lengths: Vec<_> = units.iter().map(|unit| unit.meta.payload_len).collect();
+    assert_eq!(lengths, [16_777_215, 0]);
+    assert_eq!(units[0].meta.seq, None, "the number is none of a fragment");
+    let mut receiver = raw(LenSeq16M::default(), config);
+    feed(&mut receiver, &wire[..wire.len() - 1]);
+    assert_eq!(events(&mut receiver), []);
+    feed(&mut receiver, &wire[wire.len() - 1..]);
+    assert_eq!(events(&mut receiver).len(), 1);
+}
