@@ -391,3 +391,6 @@ pub(super) fn at_most(limit: &'static str, value: usize, got: u64) -> Result<(),
     }
     Err(CloseReason::Limit(LimitExceeded { limit, value, got }))
 }
+
+#[cfg(test)]
+mod tests;
