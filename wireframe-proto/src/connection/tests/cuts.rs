@@ -5,6 +5,7 @@ use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::{
+    fragments::{self, Framed},
     preamble::arrow,
     support::{Correlated, Frame, Hook, InOrder, Kind, Link},
     upgrade,
@@ -158,6 +159,18 @@ fn correlated(chunks: &[&[u8]]) -> Seen<Frame> {
         },
         chunks,
     )
+}
+
+/// The same over a framing that splits.
+fn in_fragments(chunks: &[&[u8]]) -> Seen<Frame> {
+    let inner = Correlated {
+        on_control: Reaction::Send,
+        stream_end: Some(Frame::numbered(1_000)),
+        goodbye: Some(Frame::numbered(2_000)),
+        ..Correlated::default()
+    };
+    let framing = fragments::multiplexed(5);
+    run(Framed { inner, framing }, chunks)
 }
 
 fn with_preamble(chunks: &[&[u8]]) -> Seen<Frame> {
@@ -335,6 +348,39 @@ proptest! {
         let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
         prop_assert_eq!(in_order(&chunks), in_order(&[&wire]));
         prop_assert_eq!(correlated(&chunks), correlated(&[&wire]));
+    }
+
+    #[test]
+    fn any_fragments_are_the_same_for_any_cuts(
+        frames in proptest::collection::vec((any_frame(), 0usize..30), 0..16),
+        mangled in proptest::collection::vec((any::<proptest::sample::Index>(), 0u8..6), 0..12),
+        cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+    ) {
+        // rule: FRAME-5
+        let mut units: Vec<Vec<u8>> = vec![];
+        for (id, (frame, piece)) in (0..).zip(&frames) {
+            let wire = frame.wire();
+            units.extend(fragments::split(id, &wire[4..], *piece));
+        }
+        for (at, how) in mangled {
+            if units.len() < 2 {
+                break;
+            }
+            let at = at.index(units.len() - 1);
+            match how {
+                0 => drop(units.remove(at)),
+                1 => units.insert(at, units[at].clone()),
+                _ => units.swap(at, at + 1),
+            }
+        }
+        let wire = units.concat();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+        cuts.extend([0, wire.len()]);
+        cuts.sort_unstable();
+        let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
+        prop_assert_eq!(in_fragments(&chunks), in_fragments(&[&wire]));
+        let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+        prop_assert_eq!(in_fragments(&bytes), in_fragments(&[&wire]));
     }
 
     #[test]

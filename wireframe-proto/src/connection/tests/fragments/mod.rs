@@ -4,6 +4,7 @@ mod arriving;
 mod cut_off;
 mod hostile;
 mod packets;
+mod programs;
 mod round_trips;
 mod taking_turns;
 mod under_way;
@@ -135,6 +136,20 @@ pub(super) fn whole(body: &[u8]) -> Vec<u8> {
     framing.encode_header(&mut unit, &(), &meta).unwrap();
     unit.extend_from_slice(body);
     unit
+}
+
+/// The units of a message in fragments of `piece` bytes; one whole unit if that is 0.
+pub(super) fn split(id: u32, message: &[u8], piece: usize) -> Vec<Vec<u8>> {
+    if piece == 0 {
+        return alloc::vec![whole(message)];
+    }
+    let pieces: Vec<_> = message.chunks(piece).collect();
+    let unit = |(seq, body): (u32, &&[u8])| {
+        let last = seq as usize + 1 == pieces.len();
+        let total = (seq == 0 && !last).then_some(message.len() as u64);
+        fragment(id, seq, total, last, body)
+    };
+    (0..).zip(&pieces).map(unit).collect()
 }
 
 /// A unit as it stands in the output.
