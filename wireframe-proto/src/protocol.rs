@@ -185,7 +185,8 @@ pub trait WireframeProtocol {
     }
 
     /// What to ask a silent peer, so that it shows that it is alive; asked when the ping
-    /// of a [`Heartbeat`](crate::Heartbeat) is about to be encoded. It goes as control,
+    /// of a [`Heartbeat`](crate::Heartbeat) is about to be encoded, or, between two
+    /// fragments of a message, to see whether it may go there. It goes as control,
     /// but not while a command is in flight where pushes go
     /// [`BetweenCommands`](PushTiming::BetweenCommands).
     ///

@@ -184,7 +184,10 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether that frame may go while those messages are under way.
     fn may_begin(&self, begun: &Begun<P::Frame>, frame: &P::Frame, is_encoded: bool) -> bool {
-        let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
+        let may_interrupt = |m: &Message<P::Frame>| {
+            crate::steps::step();
+            self.framing.may_interrupt(&m.frame, frame)
+        };
         begun.messages().all(may_interrupt) && (is_encoded || self.may_mix(begun, frame))
     }
 

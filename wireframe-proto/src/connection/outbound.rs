@@ -355,6 +355,9 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Some(begun) = &mut self.begun {
             begun.shrink();
         }
+        if let Some(reassembler) = &mut self.reassembler {
+            reassembler.shrink();
+        }
         self.header = Vec::new();
         if self.control.is_empty() {
             self.control = VecDeque::new();

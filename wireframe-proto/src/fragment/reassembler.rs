@@ -371,6 +371,16 @@ impl Reassembler {
         Some(partial)
     }
 
+    /// Frees what is only needed while messages are open.
+    pub(crate) fn shrink(&mut self) {
+        if self.open.is_empty() {
+            self.places = Vec::new();
+            self.free = Vec::new();
+            self.by_id.shrink_to_fit();
+            self.dropped.shrink_to_fit();
+        }
+    }
+
     /// Drops all messages.
     pub(crate) fn clear(&mut self) {
         *self = Self {

@@ -288,3 +288,37 @@ fn without_an_id_a_gap_is_fatal() {
     let what = "sequence gap: expected fragment 0, got 2";
     assert_eq!(taken, Err(CloseReason::Malformed(Malformed::new(what))));
 }
+
+#[test]
+fn an_idle_connection_keeps_the_ids_of_dropped_messages_and_no_more() {
+    // rule: REASM-5, LIM-5
+    let mut reassembler = Reassembler::default();
+    let take = |reassembler: &mut Reassembler, id, seq, is_final| {
+        let mut meta = FragmentMeta::whole(1);
+        meta.msg_id = Some(id);
+        meta.seq = Some(seq);
+        meta.is_final = is_final;
+        let payload = Bytes::from_static(b"x");
+        outcome(reassembler.take(meta, payload, Instant::ZERO, &BOUNDS))
+    };
+    assert_eq!(take(&mut reassembler, 1, 0, false), Outcome::Nothing);
+    assert_eq!(take(&mut reassembler, 2, 0, false), Outcome::Nothing);
+    reassembler.shrink();
+    assert_eq!(
+        take(&mut reassembler, 2, 1, true),
+        Outcome::Whole(b"xx".to_vec())
+    );
+    assert_eq!(take(&mut reassembler, 1, 2, false), Outcome::Gap(1));
+    reassembler.shrink();
+    assert_eq!(
+        (reassembler.places.capacity(), reassembler.free.capacity()),
+        (0, 0)
+    );
+    assert_eq!(take(&mut reassembler, 1, 0, false), Outcome::Nothing);
+    assert_eq!(reassembler.stats().late, 1);
+    assert_eq!(take(&mut reassembler, 3, 0, false), Outcome::Nothing);
+    assert_eq!(
+        take(&mut reassembler, 3, 1, true),
+        Outcome::Whole(b"xx".to_vec())
+    );
+}

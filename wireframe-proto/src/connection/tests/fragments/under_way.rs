@@ -370,3 +370,45 @@ fn a_frame_that_grows_at_the_last_moment_is_not_mixed_with_another() {
         2
     );
 }
+
+#[test]
+fn ids_go_on_where_they_were_after_a_rest() {
+    // rule: FRAG-2
+    let mut link = unit_by_unit(InOrder::default());
+    let mut ids = vec![];
+    for _ in 0..2 {
+        let push = letters(Kind::Push, 'l', 12);
+        link.connection.push(Priority::Low, push).unwrap();
+        let sent = link.sent_bytes();
+        let units = units::<Frame>(Multiplexed::new(), &sent);
+        ids.extend(units.into_iter().map(|unit| unit.meta.msg_id));
+        link.connection.shrink();
+    }
+    assert_eq!(ids, [Some(0), Some(0), Some(1), Some(1)]);
+}
+
+#[test]
+fn what_goes_between_costs_the_same_beside_few_answers_and_many() {
+    // rule: LIM-9
+    let steps = [2, 40].map(|live: u16| {
+        let inner = super::super::support::Correlated::default();
+        let mut link = unit_by_unit(inner);
+        let requests: Vec<_> = (1..=live)
+            .flat_map(|id| whole(&payload(&Frame::request(id))))
+            .collect();
+        link.receive_bytes(&requests);
+        for command in link.started() {
+            let answer = letters(Kind::Push, 'a', 4_000);
+            link.connection.respond(command.id, answer).unwrap();
+        }
+        let mut fragments = |n| {
+            for _ in 0..n {
+                let _ = link.fill();
+                link.take_bytes(usize::MAX);
+            }
+        };
+        fragments(live);
+        crate::steps::counting::of(|| fragments(100))
+    });
+    assert_eq!(steps[0], steps[1]);
+}
