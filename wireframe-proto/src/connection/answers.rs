@@ -84,7 +84,7 @@ impl<P: WireframeProtocol> Connection<P> {
         match self.encode(&mut frame, info) {
             Ok(None) => {}
             Ok(Some(rest)) => {
-                self.begin_message(frame, Origin::Answer(index), *rest);
+                self.begin_message(frame, Origin::Answer(index), rest);
                 self.discard_body(index);
                 return self.conclude(index, Outcome::Done);
             }

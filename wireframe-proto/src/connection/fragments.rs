@@ -100,14 +100,14 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// The first fragment of that frame's message was encoded.
     #[cold]
-    pub(super) fn begin_message(&mut self, frame: P::Frame, origin: Origin, rest: Splitter) {
+    pub(super) fn begin_message(&mut self, frame: P::Frame, origin: Origin, rest: Box<Splitter>) {
         let begun = self.begun.get_or_insert_with(Box::default);
         self.in_user_code = true;
         let framing = &self.framing;
         let refuses = |m: &Message<P::Frame>| !framing.may_interrupt(&frame, &m.frame);
-        let alone = begun.messages().any(refuses);
+        let is_barrier = begun.messages().any(refuses);
         self.in_user_code = false;
-        begun.insert(frame, origin, rest, alone);
+        begun.insert(frame, origin, rest, is_barrier);
         if let Origin::Answer(index) = origin {
             self.commands.begin_message(index);
         }

@@ -247,7 +247,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let request = closing.request;
         match self.encode(&mut frame, request) {
             Ok(None) => {}
-            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, *rest),
+            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, rest),
             Err(error) => {
                 tracing::warn!(connection = %self.peer.id, %error, "a last word was dropped");
             }

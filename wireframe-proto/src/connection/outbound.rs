@@ -123,7 +123,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn send_as_control(&mut self, mut frame: P::Frame) {
         match self.encode(&mut frame, None) {
             Ok(None) => {}
-            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, *rest),
+            Ok(Some(rest)) => self.begin_message(frame, Origin::Control, rest),
             Err(error) => {
                 tracing::warn!(connection = %self.peer.id, %error, "a control frame was dropped");
             }
@@ -158,7 +158,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 match rest {
                     None => self.push_encoded(priority, frame, call),
                     Some(rest) => {
-                        self.begin_message(frame, Origin::Push { priority, call }, *rest);
+                        self.begin_message(frame, Origin::Push { priority, call }, rest);
                     }
                 }
             }
@@ -231,7 +231,7 @@ impl<P: WireframeProtocol> Connection<P> {
         );
         let error = match self.encode(&mut frame, Some(info)) {
             Ok(None) => return,
-            Ok(Some(rest)) => return self.begin_message(frame, Origin::Answer(index), *rest),
+            Ok(Some(rest)) => return self.begin_message(frame, Origin::Answer(index), rest),
             Err(error) => error,
         };
         if failed {

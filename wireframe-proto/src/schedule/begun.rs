@@ -1,6 +1,6 @@
 //! Messages that go in fragments, from their first to their last.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use super::scheduler::Source;
 use crate::{
@@ -40,7 +40,7 @@ impl Origin {
 pub(crate) struct Message<F> {
     pub(crate) frame: F,
     pub(crate) origin: Origin,
-    pub(crate) splitter: Splitter,
+    pub(crate) splitter: Box<Splitter>,
     /// Counts messages in the order in which they began.
     number: u64,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Begun<F> {
     anonymous: usize,
     /// Those that let not all of the others go between their fragments, by their numbers,
     /// newest last. What began before the newest has to wait for its end.
-    alone: Vec<u64>,
+    barriers: Vec<u64>,
     /// Messages ever begun.
     count: u64,
     next_id: u64,
@@ -76,7 +76,7 @@ impl<F> Default for Begun<F> {
             low: VecDeque::new(),
             answers: VecDeque::new(),
             anonymous: 0,
-            alone: Vec::new(),
+            barriers: Vec::new(),
             count: 0,
             next_id: 0,
             ping: None,
@@ -120,13 +120,19 @@ impl<F> Begun<F> {
         None
     }
 
-    /// A message has begun. `alone` tells that not all of the others may go between its
-    /// fragments.
-    pub(crate) fn insert(&mut self, frame: F, origin: Origin, splitter: Splitter, alone: bool) {
+    /// A message has begun. A barrier is one between whose fragments not all of the others
+    /// may go.
+    pub(crate) fn insert(
+        &mut self,
+        frame: F,
+        origin: Origin,
+        splitter: Box<Splitter>,
+        is_barrier: bool,
+    ) {
         let number = self.count;
         self.count += 1;
-        if alone {
-            self.alone.push(number);
+        if is_barrier {
+            self.barriers.push(number);
         }
         match splitter.id() {
             Some(id) => self.next_id = id.saturating_add(1),
@@ -148,8 +154,8 @@ impl<F> Begun<F> {
     /// The message has ended.
     pub(crate) fn end(&mut self, message: &Message<F>) {
         self.anonymous -= usize::from(message.splitter.id().is_none());
-        if self.alone.last() == Some(&message.number) {
-            self.alone.pop();
+        if self.barriers.last() == Some(&message.number) {
+            self.barriers.pop();
         }
     }
 
@@ -178,7 +184,7 @@ impl<F> Begun<F> {
     }
 
     fn goes_on(&self, message: &Message<F>) -> bool {
-        self.alone
+        self.barriers
             .last()
             .is_none_or(|&newest| message.number >= newest)
     }
@@ -211,7 +217,7 @@ impl<F> Begun<F> {
     /// Takes out all of them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Message<F>> {
         self.anonymous = 0;
-        self.alone.clear();
+        self.barriers.clear();
         let pushes = self.high.drain(..).chain(self.low.drain(..));
         pushes
             .chain(self.control.drain(..))

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use super::support::{Frame, Hook, Link, TestCodec};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, Event, FragmentMeta, FragmentStrategy, FrameBuf, Instant, Malformed,
-    Multiplexed, Outcome, Peer, Priority, PushTiming, Reaction, Role, Unencodable, View,
+    CorrelationId, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf, Instant,
+    Malformed, Multiplexed, Outcome, Peer, Priority, PushTiming, Reaction, Role, Unencodable, View,
     WireframeProtocol, config::nonzero,
 };
 
@@ -254,7 +254,20 @@ where
     P: WireframeProtocol<Frame = Frame, Error = u8, Codec = TestCodec, Session = Vec<Hook>>,
     S: FragmentStrategy<Frame> + Clone,
 {
+    with_fairness(FairnessConfig::default(), framing, inner)
+}
+
+pub(super) fn with_fairness<P, S>(
+    fairness: FairnessConfig,
+    framing: S,
+    inner: P,
+) -> Link<Framed<P, S>>
+where
+    P: WireframeProtocol<Frame = Frame, Error = u8, Codec = TestCodec, Session = Vec<Hook>>,
+    S: FragmentStrategy<Frame> + Clone,
+{
     let mut config = Config::default();
     config.limits.high_water = nonzero(1);
+    config.fairness = fairness;
     Link::new(config, Framed { inner, framing })
 }

@@ -10,11 +10,12 @@ use core::{num::NonZeroUsize, time::Duration};
 
 use super::{
     super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, TestCodec},
-    Framed, multiplexed, over, unit_by_unit, units,
+    Framed, multiplexed, over, unit_by_unit, units, with_fairness,
 };
 use crate::{
-    Codec, EncodeBuffer, End, FragmentMeta, FragmentStrategy, Heartbeat, LenFlag32K, Malformed,
-    Multiplexed, Priority, Reaction, Unencodable, WireframeProtocol, config::nonzero,
+    Codec, EncodeBuffer, End, FairnessConfig, FragmentMeta, FragmentStrategy, Heartbeat,
+    LenFlag32K, Malformed, Multiplexed, Priority, Reaction, Unencodable, WireframeProtocol,
+    config::nonzero,
 };
 
 /// A frame whose payload is a letter, again and again, behind its head of 4 bytes.
@@ -155,11 +156,11 @@ fn messages_of_all_sources_take_turns_as_their_sources_do() {
 #[test]
 fn the_quotas_count_units() {
     // rule: SEL-3, SEL-7
-    let mut link = unit_by_unit(InOrder::default());
-    let config = alloc::sync::Arc::make_mut(&mut link.connection.config);
-    config.fairness.max_high_before_low = 2;
-    let fairness = config.fairness;
-    link.connection.scheduler = crate::schedule::scheduler::Scheduler::new(fairness);
+    let fairness = FairnessConfig {
+        max_high_before_low: 2,
+        ..FairnessConfig::default()
+    };
+    let mut link = with_fairness(fairness, multiplexed(8), InOrder::default());
     for (priority, letter, len) in [
         (Priority::High, 'h', 28),
         (Priority::Low, 'l', 12),
@@ -401,18 +402,17 @@ fn what_may_not_go_between_waits_and_others_of_its_source_behind_it() {
 #[test]
 fn a_message_that_lets_nothing_between_goes_whole_even_between_those_of_others() {
     // rule: SEL-7
-    let mut link = over(choosy(true), InOrder::default());
-    let low = letters(Kind::Push, 'l', 20);
-    link.connection.push(Priority::Low, low).unwrap();
-    let sent = sent_around(&mut link, |link| {
-        let high = letters(Kind::Push, 'z', 12);
-        link.connection.push(Priority::High, high).unwrap();
-        let _ = link.fill();
-        let frame = letters(Kind::Control, 'c', 1);
-        link.receive_bytes(&super::whole(&frame.wire()[4..]));
-        link.events();
-    });
-    assert_eq!(names(&sent), "l0 z0 z1. l1 l2.");
+    let fairness = FairnessConfig {
+        max_high_before_low: 1,
+        ..FairnessConfig::default()
+    };
+    let mut link = with_fairness(fairness, choosy(true), InOrder::default());
+    for (priority, letter) in [(Priority::High, 'h'), (Priority::Low, 'z')] {
+        let push = letters(Kind::Push, letter, 20);
+        link.connection.push(priority, push).unwrap();
+    }
+    // It is the turn of high after its first fragment.
+    assert_eq!(names(&link.sent_bytes()), "h0 z0 z1 z2. h1 h2.");
 }
 
 #[test]

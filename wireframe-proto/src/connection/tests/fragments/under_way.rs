@@ -9,12 +9,12 @@ use super::{
     super::support::{Frame, Hook, InOrder, Kind, Link},
     Framed, RawConnection, encoded, events, multiplexed, output, over, raw,
     taking_turns::letters,
-    unit_by_unit, units, whole,
+    unit_by_unit, units, whole, with_fairness,
 };
 use crate::{
-    CloseReason, Config, End, Event, Filled, FragmentMeta, FragmentStrategy, Instant, LenFlag32K,
-    Malformed, Multiplexed, Priority, Reaction, Shutdown, State, UndeliveredReason, Unencodable,
-    UnsentPushes, config::nonzero,
+    CloseReason, Config, End, Event, FairnessConfig, Filled, FragmentMeta, FragmentStrategy,
+    Instant, LenFlag32K, Malformed, Multiplexed, Priority, Reaction, Shutdown, State,
+    UndeliveredReason, Unencodable, UnsentPushes, config::nonzero,
 };
 
 fn body(wire: &[u8]) -> Vec<u8> {
@@ -151,7 +151,12 @@ fn an_answer_that_closes_waits_for_the_messages_that_have_begun() {
         on_error: |_| Reaction::Close(Some(letters(Kind::Push, 'e', 1))),
         ..InOrder::default()
     };
-    let mut link = unit_by_unit(inner);
+    // An answer is due after each push.
+    let fairness = FairnessConfig {
+        max_push_before_response: 1,
+        ..FairnessConfig::default()
+    };
+    let mut link = with_fairness(fairness, multiplexed(8), inner);
     link.receive_bytes(&whole(&payload(&Frame::request(None))));
     let command = link.started()[0];
     let begun = letters(Kind::Push, 'h', 20);
@@ -162,6 +167,8 @@ fn an_answer_that_closes_waits_for_the_messages_that_have_begun() {
     link.connection.respond(command.id, answer.clone()).unwrap();
     let failed = End::Failed(crate::AnswerError::Protocol(1));
     link.connection.finish(command.id, failed).unwrap();
+    let never = letters(Kind::Push, 'n', 1);
+    link.connection.push(Priority::Low, never).unwrap();
     sent.extend(link.sent_bytes());
     let last = letters(Kind::Push, 'e', 1);
     let expected = [payload(&begun), payload(&answer), payload(&last)].concat();
@@ -411,4 +418,25 @@ fn what_goes_between_costs_the_same_beside_few_answers_and_many() {
         crate::steps::counting::of(|| fragments(100))
     });
     assert_eq!(steps[0], steps[1]);
+}
+
+#[test]
+fn the_output_does_not_end_inside_a_message() {
+    // rule: HOOK-6, SEL-7
+    let inner = InOrder {
+        on_control: |_| Reaction::Close(None),
+        ..InOrder::default()
+    };
+    let mut link = unit_by_unit(inner);
+    let begun = letters(Kind::Push, 'l', 20);
+    link.connection.push(Priority::Low, begun.clone()).unwrap();
+    let _ = link.fill();
+    let mut sent = link.take_bytes(usize::MAX);
+    link.receive_bytes(&whole(&payload(&Frame::new(Kind::Control, []))));
+    link.events();
+    assert!(!link.connection.wants().write);
+    assert!(!link.connection.wants().half_close);
+    sent.extend(link.sent_bytes());
+    assert_eq!(body(&sent), payload(&begun));
+    assert!(link.connection.wants().half_close);
 }
