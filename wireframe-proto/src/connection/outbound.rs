@@ -22,7 +22,7 @@ use crate::{
     transmit::{Sent, Transmit},
 };
 
-/// What of a frame was not encoded, if it goes in fragments: all but the first.
+/// What is left to send of a frame that goes in fragments, after the first.
 type Rest = Option<Box<Splitter>>;
 
 /// Why [`Connection::fill`] stopped.
