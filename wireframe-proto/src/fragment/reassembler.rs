@@ -157,10 +157,10 @@ impl Reassembler {
             }
             Place::Begins => {
                 let index = self.begin(meta, now, bounds);
-                self.append(index, &payload, bounds)?;
+                self.append(index, &payload, bounds);
             }
             Place::Continues(index) => {
-                self.append(index, &payload, bounds)?;
+                self.append(index, &payload, bounds);
                 if meta.is_final {
                     return Ok(self.complete(index));
                 }
@@ -269,16 +269,14 @@ impl Reassembler {
         index
     }
 
-    fn append(&mut self, index: u32, payload: &[u8], bounds: &Bounds) -> Result<(), CloseReason> {
+    fn append(&mut self, index: u32, payload: &[u8], bounds: &Bounds) {
         let Some(partial) = self.places.get_mut(index as usize) else {
-            return Ok(());
+            return;
         };
         let others = self.allocated - partial.capacity();
         let most = bounds.bytes.saturating_sub(others);
         partial.append(payload, bounds.message_size.min(most));
         self.allocated = others + partial.capacity();
-        // An allocator that gives more than was asked for.
-        at_most("max_partial_bytes", bounds.bytes, self.allocated as u64)
     }
 
     /// A message that has received more has more time.

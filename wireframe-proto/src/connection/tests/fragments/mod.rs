@@ -174,6 +174,9 @@ pub(super) fn units<F>(mut framing: impl FragmentStrategy<F>, mut wire: &[u8]) -
     units
 }
 
+/// A frame with this body has a longer one when it is sent.
+pub(super) const GROWS: &[u8] = b"grow";
+
 /// The protocol of the other tests, over any framing.
 pub(super) struct Framed<P, S> {
     pub(super) inner: P,
@@ -212,6 +215,9 @@ where
 
     fn before_send(&self, frame: &mut Frame, ctx: &mut Context<'_, Self>) {
         self.inner.before_send(frame, ctx);
+        if frame.body == GROWS {
+            frame.body = Bytes::from_static(&[b'g'; 40]);
+        }
     }
 
     fn on_control(&self, frame: Frame, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {

@@ -6,8 +6,8 @@ use core::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::{
-    super::support::{Frame, Hook, InOrder, Kind, Link},
-    Framed, RawConnection, encoded, events, multiplexed, output, over, raw,
+    super::support::{Frame, InOrder, Kind, Link},
+    Framed, GROWS, RawConnection, encoded, events, multiplexed, output, over, raw,
     taking_turns::letters,
     unit_by_unit, units, whole, with_fairness,
 };
@@ -363,19 +363,17 @@ fn a_frame_that_grows_at_the_last_moment_is_not_mixed_with_another() {
     link.connection.push(Priority::Low, low).unwrap();
     let _ = link.fill();
     link.take_bytes(usize::MAX);
-    // Seen as small, but encoded as large.
-    let high = letters(Kind::Push, 'h', 20);
-    let mut batch = [crate::Accepted::new(high.clone(), 24)].into();
-    link.connection.accept_pushes(Priority::High, &mut batch);
+    let high = Frame::new(Kind::Push, GROWS);
+    link.connection.push(Priority::High, high).unwrap();
     let sent = link.sent_bytes();
-    assert_eq!(sent.iter().filter(|&&byte| byte == b'l').count(), 4 + 4);
-    assert_eq!(
-        link.hooks()
-            .iter()
-            .filter(|h| matches!(h, Hook::BeforeSend(_)))
-            .count(),
-        2
-    );
+    assert_eq!(sent, *b"\x01llllllll");
+    let [Event::Undelivered(undelivered)] = &link.events()[..] else {
+        panic!();
+    };
+    assert_eq!(undelivered.priority, Priority::High);
+    let what = "it has to be split, between two fragments of another message";
+    let error = Unencodable::new(what);
+    assert_eq!(undelivered.why, UndeliveredReason::Unencodable(error));
 }
 
 #[test]
