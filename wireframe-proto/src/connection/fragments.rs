@@ -206,10 +206,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// it may go now.
     fn ask_for_ping(&mut self) {
         if !self.ping_may_go() {
-            if let Some(begun) = &mut self.begun {
-                begun.ping = None;
-            }
-            return;
+            return self.forget_ping();
         }
         if self.control.is_empty() && self.begun.as_ref().is_some_and(|b| b.ping.is_none()) {
             match self.hook(None, P::ping) {
@@ -220,6 +217,13 @@ impl<P: WireframeProtocol> Connection<P> {
                     }
                 }
             }
+        }
+    }
+
+    /// The ping is not owed any more.
+    fn forget_ping(&mut self) {
+        if let Some(begun) = &mut self.begun {
+            begun.ping = None;
         }
     }
 
@@ -301,6 +305,10 @@ impl<P: WireframeProtocol> Connection<P> {
             return begun.put_back(message);
         }
         begun.end(&message);
+        if begun.is_empty() && !self.ping_may_go() {
+            // The peer has been heard of since it was asked for.
+            self.forget_ping();
+        }
         match origin {
             Origin::Control => {}
             Origin::Push { priority, call } => self.push_encoded(priority, message.frame, call),

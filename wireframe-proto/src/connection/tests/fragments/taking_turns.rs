@@ -496,3 +496,35 @@ fn encoded_units_of_a_broadcast_go_between_fragments() {
     });
     assert_eq!(names(&sent), "l0 s l1.");
 }
+
+#[test]
+fn a_ping_that_was_asked_for_is_dropped_when_the_peer_is_heard_of() {
+    // rule: HB-1, SEL-7
+    let inner = InOrder {
+        ping: Some(letters(Kind::Control, 'p', 1)),
+        ..InOrder::default()
+    };
+    let mut link = over(LenFlag32K, inner);
+    let heartbeat = Heartbeat::pinging(Duration::from_millis(20), Duration::from_millis(20));
+    link.connection.set_heartbeat(Some(heartbeat), link.now);
+    let push = letters(Kind::Push, 'l', 70_000);
+    link.connection.push(Priority::Low, push).unwrap();
+    let _ = link.fill();
+    link.take_bytes(usize::MAX);
+    link.pass_until(20);
+    let _ = link.fill();
+    link.take_bytes(usize::MAX);
+    // It waits, and is not owed any more.
+    link.receive_bytes(&[0x80]);
+    let sent = link.sent_bytes();
+    assert_eq!(sent.last(), Some(&b'l'));
+    let asked = |link: &mut Link<Framed<InOrder, LenFlag32K>>| {
+        let hooks: Vec<Hook> = link.hooks();
+        hooks.iter().filter(|hook| **hook == Hook::Ping).count()
+    };
+    assert_eq!(asked(&mut link), 1);
+    // The next silence asks anew.
+    link.pass_until(40);
+    assert_eq!(link.sent_bytes().last(), Some(&b'p'));
+    assert_eq!(asked(&mut link), 1);
+}
