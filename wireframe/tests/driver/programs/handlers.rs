@@ -20,7 +20,7 @@ struct Begin(Log);
 
 impl Begin {
     fn note(&self, info: RequestInfo) {
-        self.0.lock().unwrap().begun.push(info.id);
+        self.0.lock().unwrap().begun.push((info.id, info.route));
     }
 }
 
