@@ -104,7 +104,7 @@ pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtoc
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler of the protocol `{P}`",
     label = "not an extractor",
-    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks` and `RequestInfo`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
+    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks`, `RequestInfo`, `Conversation<Frame>` and `RequestBody<Frame>`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
 )]
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
