@@ -10,7 +10,7 @@ use wireframe_proto::{EnvelopeProtocol, Instant};
 
 pub use self::backoff::{Backoff, Jitter};
 use self::wait::{AttemptWaker, Wait};
-use super::{CallError, Client};
+use super::{CallError, Client, slot::wake_contained};
 use crate::{
     clock::Clock,
     frame::Protocol,
@@ -65,15 +65,13 @@ struct Shared<P: Protocol> {
 struct State<P: Protocol> {
     closed: bool,
     live: Option<Live<P>>,
-    /// The attempt to connect, the wait before it included. Whoever is first among the
-    /// waiters polls it, and takes it out for that.
-    attempt: Option<Attempt<P>>,
+    attempt: Stage<P>,
     /// Failures in a row; a connection that died young is one.
     failures: u32,
     backoff: Backoff,
     rng: Rng,
-    /// Those who wait for a client, oldest first. One that was woken has no waker.
-    waiters: BTreeMap<u64, Option<Waker>>,
+    /// Those who wait for a client and have not been woken, oldest first.
+    waiters: BTreeMap<u64, Waker>,
     /// How many have ever waited.
     arrivals: u64,
 }
@@ -83,6 +81,19 @@ struct Live<P: Protocol> {
     since: Instant,
 }
 
+/// How far the attempt to connect has come.
+enum Stage<P: Protocol> {
+    None,
+    /// It is under way, for whoever waits and is polled next.
+    UnderWay(Attempt<P>),
+    /// One who waits has taken it out and polls it.
+    Polled {
+        /// It was woken meanwhile, so that it has to be polled again.
+        woken: bool,
+    },
+}
+
+/// An attempt to connect, the wait before it included.
 struct Attempt<P: Protocol> {
     connecting: Connecting<P>,
     waker: Waker,
@@ -100,7 +111,7 @@ impl<P: Protocol> Reconnecting<P> {
         let state = State {
             closed: false,
             live: None,
-            attempt: None,
+            attempt: Stage::None,
             failures: 0,
             rng: backoff.rng(),
             backoff,
@@ -187,13 +198,13 @@ impl<P: Protocol> Reconnecting<P> {
         let mut state = lock(&self.shared.state);
         state.closed = true;
         let (live, attempt) = (state.live.take(), state.attempt.take());
-        let waiters = state.wake_all();
+        let waiters = state.take_waiters();
         drop(state);
         if let Some(live) = live {
             live.client.connection().close();
         }
         drop(attempt);
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.for_each(wake_contained);
     }
 }
 
@@ -240,18 +251,23 @@ impl<P: Protocol> State<P> {
         };
     }
 
-    /// Whether that waiter is the one who polls the attempt.
-    fn is_first(&self, ticket: u64) -> bool {
-        self.waiters.keys().next() == Some(&ticket)
+    /// Those who wait, to be woken.
+    fn take_waiters(&mut self) -> impl Iterator<Item = Waker> + use<P> {
+        std::mem::take(&mut self.waiters).into_values()
     }
+}
 
-    /// Takes the waker of the one who polls the attempt.
-    fn wake_first(&mut self) -> Option<Waker> {
-        self.waiters.first_entry()?.get_mut().take()
-    }
-
-    fn wake_all(&mut self) -> Vec<Waker> {
-        self.waiters.values_mut().filter_map(Option::take).collect()
+impl<P: Protocol> Stage<P> {
+    /// Takes the attempt out, unless somebody polls it.
+    fn take(&mut self) -> Option<Attempt<P>> {
+        match std::mem::replace(self, Self::None) {
+            Self::UnderWay(attempt) => Some(attempt),
+            Self::None => None,
+            polled @ Self::Polled { .. } => {
+                *self = polled;
+                None
+            }
+        }
     }
 }
 

@@ -2,19 +2,21 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     pin::Pin,
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake},
 };
 
 use wireframe_proto::CloseReason;
 
-use super::{Attempt, CallError, Client, Live, Shared};
+use super::{Attempt, CallError, Client, Live, Shared, Stage};
 use crate::{
+    client::slot::wake_contained,
     frame::Protocol,
     sync::{Arc, Weak, lock},
 };
 
-/// Wakes the one who polls the attempt, whoever that is by then.
+/// Wakes all who wait: whoever of them is polled goes on with the attempt.
 pub(super) struct AttemptWaker<P: Protocol> {
     shared: Weak<Shared<P>>,
 }
@@ -30,10 +32,15 @@ impl<P: Protocol> AttemptWaker<P> {
 impl<P: Protocol> Wake for AttemptWaker<P> {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
-            let waker = lock(&shared.state).wake_first();
-            if let Some(waker) = waker {
-                waker.wake();
+            let mut state = lock(&shared.state);
+            if let Stage::Polled { woken } = &mut state.attempt {
+                // They could do nothing now; they are woken when it is put back.
+                *woken = true;
+                return;
             }
+            let waiters = state.take_waiters();
+            drop(state);
+            waiters.for_each(wake_contained);
         }
     }
 }
@@ -41,7 +48,7 @@ impl<P: Protocol> Wake for AttemptWaker<P> {
 /// Waits for a client.
 pub(super) struct Wait<'a, P: Protocol> {
     shared: &'a Arc<Shared<P>>,
-    /// Its place among the waiters, once it has one.
+    /// Its name among the waiters, once it has one.
     ticket: Option<u64>,
 }
 
@@ -61,7 +68,8 @@ impl<'a, P: Protocol> Wait<'a, P> {
         }
     }
 
-    /// Looks for a live client; else gets in line, and takes the attempt if it is first.
+    /// Looks for a live client; else joins those who wait, and takes the attempt unless
+    /// another one has.
     fn look(&mut self, cx: &Context<'_>) -> Look<P> {
         // Wakers, clients and attempts are cloned and dropped unlocked.
         let fresh = cx.waker().clone();
@@ -81,12 +89,14 @@ impl<'a, P: Protocol> Wait<'a, P> {
             state.arrivals += 1;
             state.arrivals
         });
-        let stale = state.waiters.insert(ticket, Some(fresh));
-        let look = if state.is_first(ticket) {
-            let attempt = state.attempt.take();
-            Look::Poll(attempt.unwrap_or_else(|| self.shared.begin(&mut state)))
-        } else {
+        let stale = state.waiters.insert(ticket, fresh);
+        let look = if matches!(state.attempt, Stage::Polled { .. }) {
             Look::Wait
+        } else {
+            let attempt = state.attempt.take();
+            let attempt = attempt.unwrap_or_else(|| self.shared.begin(&mut state));
+            state.attempt = Stage::Polled { woken: false };
+            Look::Poll(attempt)
         };
         drop(state);
         drop((stale, dead));
@@ -97,6 +107,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
     fn attempted(&mut self, connected: io::Result<Client<P>>) -> Option<Client<P>> {
         let now = self.shared.clock.now();
         let mut state = lock(&self.shared.state);
+        state.attempt = Stage::None;
         let client = match connected {
             Ok(client) if !state.closed => client,
             Ok(client) => {
@@ -117,23 +128,36 @@ impl<'a, P: Protocol> Wait<'a, P> {
             since: now,
         };
         let before = state.live.replace(live);
-        let waiters = state.wake_all();
+        let waiters = state.take_waiters();
         drop(state);
         drop(before);
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.for_each(wake_contained);
         Some(client)
     }
 
     /// Gives the attempt back, unless it is not wanted any more.
     fn put_back(&self, attempt: Attempt<P>) {
         let mut state = lock(&self.shared.state);
-        let unwanted = if state.closed {
-            Some(attempt)
+        let (stage, unwanted) = if state.closed {
+            (Stage::None, Some(attempt))
         } else {
-            state.attempt.replace(attempt)
+            (Stage::UnderWay(attempt), None)
         };
+        let polled = std::mem::replace(&mut state.attempt, stage);
+        let waiters = matches!(polled, Stage::Polled { woken: true }).then(|| state.take_waiters());
         drop(state);
         drop(unwanted);
+        waiters.into_iter().flatten().for_each(wake_contained);
+    }
+
+    /// The attempt has panicked, and with it this one; the others begin another.
+    fn panicked(&self) {
+        let mut state = lock(&self.shared.state);
+        state.attempt = Stage::None;
+        state.failures = state.failures.saturating_add(1);
+        let waiters = state.take_waiters();
+        drop(state);
+        waiters.for_each(wake_contained);
     }
 }
 
@@ -148,17 +172,22 @@ impl<P: Protocol> Future for Wait<'_, P> {
                 Look::Wait => return Poll::Pending,
                 Look::Poll(attempt) => attempt,
             };
-            let mut attempt_cx = Context::from_waker(&attempt.waker);
-            match attempt.connecting.as_mut().poll(&mut attempt_cx) {
-                Poll::Ready(connected) => {
-                    drop(attempt);
+            let Attempt { connecting, waker } = &mut attempt;
+            let mut attempt_cx = Context::from_waker(waker);
+            let poll = || connecting.as_mut().poll(&mut attempt_cx);
+            match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Ready(connected)) => {
                     if let Some(client) = this.attempted(connected) {
                         return Poll::Ready(Ok(client));
                     }
                 }
-                Poll::Pending => {
+                Ok(Poll::Pending) => {
                     this.put_back(attempt);
                     return Poll::Pending;
+                }
+                Err(panic) => {
+                    this.panicked();
+                    std::panic::resume_unwind(panic);
                 }
             }
         }
@@ -170,15 +199,7 @@ impl<P: Protocol> Drop for Wait<'_, P> {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        let mut state = lock(&self.shared.state);
-        let was_first = state.is_first(ticket);
-        let own = state.waiters.remove(&ticket);
-        // The attempt is the next one's to poll; perhaps it has woken this one already.
-        let next = if was_first { state.wake_first() } else { None };
-        drop(state);
+        let own = lock(&self.shared.state).waiters.remove(&ticket);
         drop(own);
-        if let Some(next) = next {
-            next.wake();
-        }
     }
 }
