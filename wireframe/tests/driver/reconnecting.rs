@@ -225,8 +225,10 @@ fn the_next_call_goes_over_a_new_connection_when_the_old_one_has_died() {
     net.simulation.advance(secs(60));
     net.kill();
     assert_eq!(net.attempts().len(), 1, "nobody needs one");
-    assert_eq!(net.call(&client, 1, "three").take(), replied("three"));
-    assert_eq!(net.attempts(), millis([0, 60_000]));
+    let call = net.call(&client, 1, "three");
+    net.simulation.advance(Duration::from_millis(100));
+    assert_eq!(call.take(), replied("three"));
+    assert_eq!(net.attempts(), millis([0, 60_100]));
 }
 
 #[test]
@@ -268,7 +270,7 @@ fn a_call_that_a_draining_connection_refused_lets_the_next_one_reconnect() {
 }
 
 #[test]
-fn connections_that_die_young_count_as_failures_and_older_ones_end_the_row() {
+fn connections_that_die_count_as_failures_and_older_ones_begin_a_new_row() {
     // rule: CLI-6
     let net = Net::new([]);
     let client = net.client();
@@ -286,17 +288,47 @@ fn connections_that_die_young_count_as_failures_and_older_ones_end_the_row() {
         expected.push(now);
     }
     assert_eq!(net.attempts(), millis(expected));
-    for since in [30, 30] {
-        net.simulation.advance(secs(since));
+    let nano = Duration::from_nanos(1);
+    for (lived, wait) in [
+        (secs(30), 100),
+        (secs(30), 100),
+        (secs(30) - nano, 200),
+        (secs(30), 100),
+    ] {
+        net.simulation.advance(lived);
         net.kill();
-        assert!(net.connection(&client).is_done(), "at once");
+        let next = net.connection(&client);
+        net.simulation.advance(Duration::from_millis(wait) - nano);
+        assert!(!next.is_done());
+        net.simulation.advance(nano);
+        assert!(next.is_done());
     }
-    net.simulation.advance(secs(30) - Duration::from_nanos(1));
+}
+
+#[test]
+fn the_wait_counts_from_the_failure_and_not_from_the_need() {
+    // rule: CLI-6
+    let net = Net::new([Refused; 2]);
+    let patient = Backoff::new()
+        .with_jitter(Jitter::None)
+        .with_first(secs(20));
+    let client = net.client().with_backoff(patient);
+    let call = net.call(&client, 1, "given up");
+    call.cancel();
+    net.simulation.advance(secs(15));
+    let call = net.call(&client, 1, "given up");
+    net.simulation.advance(secs(5));
+    assert_eq!(net.attempts(), millis([0, 20_000]));
+    call.cancel();
+    net.simulation.advance(secs(3600));
+    assert_eq!(net.call(&client, 1, "x").take(), replied("x"));
+    assert_eq!(net.attempts(), millis([0, 20_000, 3_620_000]));
+    // The end of a connection that a call runs into is known at once.
+    let call = net.call(&client, 2, "");
     net.kill();
-    let young = net.connection(&client);
-    assert!(!young.is_done());
-    net.simulation.advance(Duration::from_millis(100));
-    assert!(young.is_done());
+    assert_eq!(call.take(), closed(CloseReason::PeerClosed));
+    net.simulation.advance(secs(80));
+    assert_eq!(net.call(&client, 1, "y").take(), replied("y"));
 }
 
 #[test]

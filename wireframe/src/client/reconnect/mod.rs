@@ -66,8 +66,10 @@ struct State<P: Protocol> {
     closed: bool,
     live: Option<Live<P>>,
     attempt: Stage<P>,
-    /// Failures in a row; a connection that died young is one.
+    /// Failures in a row; a connection that has died is one.
     failures: u32,
+    /// When the last of them was. The next wait counts from then, not from the need.
+    failed_at: Instant,
     backoff: Backoff,
     rng: Rng,
     /// Those who wait for a client and have not been woken, oldest first.
@@ -113,6 +115,7 @@ impl<P: Protocol> Reconnecting<P> {
             live: None,
             attempt: Stage::None,
             failures: 0,
+            failed_at: Instant::ZERO,
             rng: backoff.rng(),
             backoff,
             waiters: BTreeMap::new(),
@@ -222,13 +225,14 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// A new attempt, and the wait before it.
-    fn begin(self: &Arc<Self>, state: &mut State<P>) -> Attempt<P> {
+    fn begin(self: &Arc<Self>, state: &mut State<P>, now: Instant) -> Attempt<P> {
         let wait = state.backoff.wait(state.failures, &mut state.rng);
+        let begins_at = state.failed_at + wait;
         let (clock, connect) = (self.clock.clone(), Arc::clone(&self.connect));
         Attempt {
             connecting: Box::pin(async move {
-                if !wait.is_zero() {
-                    clock.sleep(wait).await;
+                if begins_at > now {
+                    clock.sleep_until(begins_at).await;
                 }
                 connect().await
             }),
@@ -238,17 +242,23 @@ impl<P: Protocol> Shared<P> {
 }
 
 impl<P: Protocol> State<P> {
-    /// A connection that was up for less than the longest wait counts as a failure;
-    /// another one ends the row of them.
+    /// Takes note of a failure.
+    fn fail(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
+    }
+
+    /// The end of a connection counts as a failure: else the clients of a server that has
+    /// gone would all come back at once. One that was up for as long as the longest wait
+    /// begins a new row.
     fn note_end(&mut self, ended: Option<&Live<P>>, now: Instant) {
         let Some(live) = ended else {
             return;
         };
-        self.failures = if now.saturating_duration_since(live.since) < self.backoff.max {
-            self.failures.saturating_add(1)
-        } else {
-            0
-        };
+        if now.saturating_duration_since(live.since) >= self.backoff.max {
+            self.failures = 0;
+        }
+        self.fail(now);
     }
 
     /// Those who wait, to be woken.

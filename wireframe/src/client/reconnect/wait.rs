@@ -94,7 +94,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
             Look::Wait
         } else {
             let attempt = state.attempt.take();
-            let attempt = attempt.unwrap_or_else(|| self.shared.begin(&mut state));
+            let attempt = attempt.unwrap_or_else(|| self.shared.begin(&mut state, now));
             state.attempt = Stage::Polled { woken: false };
             Look::Poll(attempt)
         };
@@ -116,7 +116,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
                 return None;
             }
             Err(error) => {
-                state.failures = state.failures.saturating_add(1);
+                state.fail(now);
                 let failures = state.failures;
                 drop(state);
                 tracing::warn!(%error, failures, "cannot connect");
@@ -152,9 +152,10 @@ impl<'a, P: Protocol> Wait<'a, P> {
 
     /// The attempt has panicked, and with it this one; the others begin another.
     fn panicked(&self) {
+        let now = self.shared.clock.now();
         let mut state = lock(&self.shared.state);
         state.attempt = Stage::None;
-        state.failures = state.failures.saturating_add(1);
+        state.fail(now);
         let waiters = state.take_waiters();
         drop(state);
         waiters.for_each(wake_contained);
