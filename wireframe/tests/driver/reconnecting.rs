@@ -420,6 +420,31 @@ fn the_time_of_a_call_covers_connecting() {
 }
 
 #[test]
+fn an_attempt_that_hangs_is_given_up_and_has_failed() {
+    // rule: CLI-6
+    let net = Net::new([Connected(3600), Connected(3600), Connected(7), Connected(4)]);
+    let client = net.client();
+    let call = net.call(&client, 1, "x");
+    net.simulation.advance(secs(30));
+    assert_eq!(net.attempts(), millis([0]));
+    net.simulation.advance(Duration::from_millis(100));
+    assert_eq!(net.attempts(), millis([0, 30_100]));
+    // It counts from its own time, whoever sees it when.
+    call.cancel();
+    net.simulation.advance(secs(60));
+    let _client = client.clone().with_connect_timeout(secs(5));
+    let call = net.call(&client, 1, "x");
+    assert_eq!(net.attempts(), millis([0, 30_100, 90_100]));
+    net.simulation
+        .advance(Duration::from_millis(5400) - Duration::from_nanos(1));
+    assert_eq!(net.attempts().len(), 3);
+    net.simulation.advance(Duration::from_nanos(1));
+    assert_eq!(net.attempts().len(), 4);
+    net.simulation.advance(secs(4));
+    assert_eq!(call.take(), replied("x"));
+}
+
+#[test]
 fn closing_refuses_who_waits_and_who_comes_and_drops_the_attempt() {
     // rule: CLI-6
     let net = Net::new([Refused, Connected(5)]);

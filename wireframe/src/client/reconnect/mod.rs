@@ -20,9 +20,10 @@ use crate::{
 /// A client that connects when it is first needed, and again when its connection is dead.
 ///
 /// Nothing of it runs by itself: an attempt to connect is made while somebody waits for a
-/// client, and all who wait share it. A failed attempt is followed by another one, after a
-/// [`Backoff`], for as long as anybody waits; what failed is logged. So a caller is told
-/// only by a limit on its time: [`with_timeout`](Self::with_timeout), or
+/// client, and all who wait share it. One that takes longer than 30 s has failed, see
+/// [`with_connect_timeout`](Self::with_connect_timeout). A failed attempt is followed by
+/// another one, after a [`Backoff`], for as long as anybody waits; what failed is logged. So
+/// a caller is told only by a limit on its time: [`with_timeout`](Self::with_timeout), or
 /// [`Clock::timeout`] around [`client`](Self::client).
 ///
 /// A call that was made is never made again. Whether the peer has seen a call that failed
@@ -54,10 +55,13 @@ pub struct Reconnecting<P: Protocol = EnvelopeProtocol> {
     timeout: Option<Duration>,
 }
 
-type Connecting<P> = Pin<Box<dyn Future<Output = io::Result<Client<P>>> + Send>>;
+/// How long one attempt may take, if nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Connecting<P, E> = Pin<Box<dyn Future<Output = Result<Client<P>, E>> + Send>>;
 
 struct Shared<P: Protocol> {
-    connect: Arc<dyn Fn() -> Connecting<P> + Send + Sync>,
+    connect: Arc<dyn Fn() -> Connecting<P, io::Error> + Send + Sync>,
     clock: Clock,
     state: Mutex<State<P>>,
 }
@@ -71,6 +75,8 @@ struct State<P: Protocol> {
     /// When the last of them was. The next wait counts from then, not from the need.
     failed_at: Instant,
     backoff: Backoff,
+    /// How long one attempt may take.
+    connect_timeout: Duration,
     rng: Rng,
     /// Those who wait for a client and have not been woken, oldest first.
     waiters: BTreeMap<u64, Waker>,
@@ -97,8 +103,14 @@ enum Stage<P: Protocol> {
 
 /// An attempt to connect, the wait before it included.
 struct Attempt<P: Protocol> {
-    connecting: Connecting<P>,
+    connecting: Connecting<P, Failure>,
     waker: Waker,
+}
+
+/// An attempt that has failed.
+struct Failure {
+    error: io::Error,
+    at: Instant,
 }
 
 impl<P: Protocol> Reconnecting<P> {
@@ -118,6 +130,7 @@ impl<P: Protocol> Reconnecting<P> {
             failed_at: Instant::ZERO,
             rng: backoff.rng(),
             backoff,
+            connect_timeout: CONNECT_TIMEOUT,
             waiters: BTreeMap::new(),
             arrivals: 0,
         };
@@ -138,6 +151,14 @@ impl<P: Protocol> Reconnecting<P> {
         state.rng = backoff.rng();
         state.backoff = backoff;
         drop(state);
+        self
+    }
+
+    /// Sets how long one attempt to connect may take, the wait before it excluded, for all
+    /// of its clones. One that takes longer is dropped, and has failed. Default 30 s.
+    #[must_use]
+    pub fn with_connect_timeout(self, limit: Duration) -> Self {
+        lock(&self.shared.state).connect_timeout = limit;
         self
     }
 
@@ -228,13 +249,25 @@ impl<P: Protocol> Shared<P> {
     fn begin(self: &Arc<Self>, state: &mut State<P>, now: Instant) -> Attempt<P> {
         let wait = state.backoff.wait(state.failures, &mut state.rng);
         let begins_at = state.failed_at + wait;
+        let limit = state.connect_timeout;
         let (clock, connect) = (self.clock.clone(), Arc::clone(&self.connect));
         Attempt {
             connecting: Box::pin(async move {
                 if begins_at > now {
                     clock.sleep_until(begins_at).await;
                 }
-                connect().await
+                let late_at = clock.now() + limit;
+                match clock.timeout(limit, connect()).await {
+                    Ok(connected) => connected.map_err(|error| Failure {
+                        error,
+                        at: clock.now(),
+                    }),
+                    // Perhaps nobody has looked since.
+                    Err(elapsed) => Err(Failure {
+                        error: io::Error::new(io::ErrorKind::TimedOut, elapsed),
+                        at: late_at,
+                    }),
+                }
             }),
             waker: Waker::from(Arc::new(AttemptWaker::new(self))),
         }

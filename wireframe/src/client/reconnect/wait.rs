@@ -1,7 +1,6 @@
 //! Those who wait for a client, and the attempt that they share.
 
 use std::{
-    io,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll, Wake},
@@ -9,7 +8,7 @@ use std::{
 
 use wireframe_proto::CloseReason;
 
-use super::{Attempt, CallError, Client, Live, Shared, Stage};
+use super::{Attempt, CallError, Client, Failure, Live, Shared, Stage};
 use crate::{
     client::slot::wake_contained,
     frame::Protocol,
@@ -104,7 +103,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
     }
 
     /// The attempt has come to an end; says what that means for this one.
-    fn attempted(&mut self, connected: io::Result<Client<P>>) -> Option<Client<P>> {
+    fn attempted(&mut self, connected: Result<Client<P>, Failure>) -> Option<Client<P>> {
         let now = self.shared.clock.now();
         let mut state = lock(&self.shared.state);
         state.attempt = Stage::None;
@@ -115,8 +114,8 @@ impl<'a, P: Protocol> Wait<'a, P> {
                 drop(client);
                 return None;
             }
-            Err(error) => {
-                state.fail(now);
+            Err(Failure { error, at }) => {
+                state.fail(at);
                 let failures = state.failures;
                 drop(state);
                 tracing::warn!(%error, failures, "cannot connect");
