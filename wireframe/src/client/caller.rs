@@ -1,5 +1,7 @@
 //! The driver's side of a client.
 
+use std::task::Waker;
+
 use hashbrown::{HashMap, hash_map::Entry};
 use wireframe_proto::{
     CallId, CallKind, CloseReason, Connection, Refusal, State, Unencodable, WireframeProtocol,
@@ -26,6 +28,9 @@ pub(crate) struct Caller<F> {
     /// The stream that was full when it last got a frame: until there is room again the
     /// connection takes no input.
     full: Option<QueueSlot<F>>,
+    /// Empty but while those who wait for a push are woken; kept, so that a push that
+    /// somebody waits for allocates nothing.
+    waking: Vec<Waker>,
 }
 
 impl<F> Caller<F> {
@@ -35,6 +40,7 @@ impl<F> Caller<F> {
             calls: HashMap::new(),
             refused: Vec::new(),
             full: None,
+            waking: Vec::new(),
         }
     }
 
@@ -194,9 +200,10 @@ impl<F> Caller<F> {
             None
         };
         inbox.pushes.push_back(frame);
-        let wakers = std::mem::take(&mut inbox.wakers);
+        let wakers = inbox.wakers.drain().map(|(_, waker)| waker);
+        self.waking.extend(wakers);
         drop(inbox);
-        wakers.into_values().for_each(wake_contained);
+        self.waking.drain(..).for_each(wake_contained);
         oldest
     }
 
