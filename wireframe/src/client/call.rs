@@ -95,7 +95,9 @@ impl<F> Call<F> {
             drop(stale);
             return Poll::Pending;
         }
-        match std::mem::replace(&mut *reply, Reply::Done) {
+        let came = std::mem::replace(&mut *reply, Reply::Done);
+        drop(reply);
+        match came {
             Reply::Came(result) => Poll::Ready(result),
             Reply::Lost => Poll::Ready(Err(self.client.lost())),
             Reply::Waiting { .. } | Reply::Done => Poll::Pending,

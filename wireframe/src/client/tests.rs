@@ -47,7 +47,7 @@ impl Future for Watched {
 enum Step {
     Call(Option<u64>),
     Stream(Option<u64>, usize),
-    /// A call that is accepted, and that the driver has not seen when the next step comes.
+    /// A call that asks for room, and that the driver has not seen when the next step comes.
     Accept,
     GiveUp(prop::sample::Index),
     /// Somebody takes so many frames of a stream.

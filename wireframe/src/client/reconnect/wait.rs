@@ -1,12 +1,11 @@
 //! Those who wait for a client, and the attempt that they share.
 
 use std::{
-    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll, Wake},
 };
 
-use wireframe_proto::CloseReason;
+use wireframe_proto::{CloseReason, Instant};
 
 use super::{Attempt, CallError, Client, Failure, Live, Shared, Stage};
 use crate::{
@@ -52,11 +51,11 @@ pub(super) struct Wait<'a, P: Protocol> {
 }
 
 /// What one look at the state came to.
-enum Look<P: Protocol> {
+enum Look<'a, P: Protocol> {
     Done(Result<Client<P>, CallError>),
     /// Somebody else polls the attempt.
     Wait,
-    Poll(Attempt<P>),
+    Poll(Taken<'a, P>),
 }
 
 impl<'a, P: Protocol> Wait<'a, P> {
@@ -69,7 +68,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
 
     /// Looks for a live client; else joins those who wait, and takes the attempt unless
     /// another one has.
-    fn look(&mut self, cx: &Context<'_>) -> Look<P> {
+    fn look(&mut self, cx: &Context<'_>) -> Look<'a, P> {
         // Wakers, clients and attempts are cloned and dropped unlocked.
         let fresh = cx.waker().clone();
         let now = self.shared.clock.now();
@@ -95,7 +94,11 @@ impl<'a, P: Protocol> Wait<'a, P> {
             let attempt = state.attempt.take();
             let attempt = attempt.unwrap_or_else(|| self.shared.begin(&mut state, now));
             state.attempt = Stage::Polled { woken: false };
-            Look::Poll(attempt)
+            Look::Poll(Taken {
+                shared: self.shared,
+                attempt: Some(attempt),
+                at: now,
+            })
         };
         drop(state);
         drop((stale, dead));
@@ -103,8 +106,14 @@ impl<'a, P: Protocol> Wait<'a, P> {
     }
 
     /// The attempt has come to an end; says what that means for this one.
-    fn attempted(&mut self, connected: Result<Client<P>, Failure>) -> Option<Client<P>> {
+    fn attempted(
+        &mut self,
+        mut taken: Taken<'_, P>,
+        connected: Result<Client<P>, Failure>,
+    ) -> Option<Client<P>> {
         let now = self.shared.clock.now();
+        // Dropped last, unlocked.
+        let _done = taken.attempt.take();
         let mut state = lock(&self.shared.state);
         state.attempt = Stage::None;
         let client = match connected {
@@ -135,7 +144,10 @@ impl<'a, P: Protocol> Wait<'a, P> {
     }
 
     /// Gives the attempt back, unless it is not wanted any more.
-    fn put_back(&self, attempt: Attempt<P>) {
+    fn put_back(&self, mut taken: Taken<'_, P>) {
+        let Some(attempt) = taken.attempt.take() else {
+            return;
+        };
         let mut state = lock(&self.shared.state);
         let (stage, unwanted) = if state.closed {
             (Stage::None, Some(attempt))
@@ -148,17 +160,6 @@ impl<'a, P: Protocol> Wait<'a, P> {
         drop(unwanted);
         waiters.into_iter().flatten().for_each(wake_contained);
     }
-
-    /// The attempt has panicked, and with it this one; the others begin another.
-    fn panicked(&self) {
-        let now = self.shared.clock.now();
-        let mut state = lock(&self.shared.state);
-        state.attempt = Stage::None;
-        state.fail(now);
-        let waiters = state.take_waiters();
-        drop(state);
-        waiters.for_each(wake_contained);
-    }
 }
 
 impl<P: Protocol> Future for Wait<'_, P> {
@@ -167,27 +168,20 @@ impl<P: Protocol> Future for Wait<'_, P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            let mut attempt = match this.look(cx) {
+            let mut taken = match this.look(cx) {
                 Look::Done(result) => return Poll::Ready(result),
                 Look::Wait => return Poll::Pending,
-                Look::Poll(attempt) => attempt,
+                Look::Poll(taken) => taken,
             };
-            let Attempt { connecting, waker } = &mut attempt;
-            let mut attempt_cx = Context::from_waker(waker);
-            let poll = || connecting.as_mut().poll(&mut attempt_cx);
-            match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
-                Ok(Poll::Ready(connected)) => {
-                    if let Some(client) = this.attempted(connected) {
+            match taken.poll() {
+                Poll::Ready(connected) => {
+                    if let Some(client) = this.attempted(taken, connected) {
                         return Poll::Ready(Ok(client));
                     }
                 }
-                Ok(Poll::Pending) => {
-                    this.put_back(attempt);
+                Poll::Pending => {
+                    this.put_back(taken);
                     return Poll::Pending;
-                }
-                Err(panic) => {
-                    this.panicked();
-                    std::panic::resume_unwind(panic);
                 }
             }
         }
@@ -201,5 +195,38 @@ impl<P: Protocol> Drop for Wait<'_, P> {
         };
         let own = lock(&self.shared.state).waiters.remove(&ticket);
         drop(own);
+    }
+}
+
+/// The attempt while it is out to be polled.
+///
+/// Dropped with it, because it has panicked, it lets the others begin another one.
+struct Taken<'a, P: Protocol> {
+    shared: &'a Arc<Shared<P>>,
+    attempt: Option<Attempt<P>>,
+    at: Instant,
+}
+
+impl<P: Protocol> Taken<'_, P> {
+    fn poll(&mut self) -> Poll<Result<Client<P>, Failure>> {
+        let Some(Attempt { connecting, waker }) = &mut self.attempt else {
+            return Poll::Pending;
+        };
+        connecting.as_mut().poll(&mut Context::from_waker(waker))
+    }
+}
+
+impl<P: Protocol> Drop for Taken<'_, P> {
+    fn drop(&mut self) {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        let mut state = lock(&self.shared.state);
+        state.attempt = Stage::None;
+        state.fail(self.at);
+        let waiters = state.take_waiters();
+        drop(state);
+        waiters.for_each(wake_contained);
+        drop(attempt);
     }
 }
