@@ -55,7 +55,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.lose_batch();
         let leftovers = self.mailbox.end();
         if let Some(caller) = &mut self.caller {
-            caller.end(reason, &leftovers.calls);
+            caller.end();
         }
         burial::lose(
             &self.mailbox,

@@ -46,7 +46,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller
-                    && !caller.replied(call, frame, last, &*self.app.encoding)
+                    && !caller.replied(call, frame, last, &mut self.engine)
                 {
                     self.engine.hold_input(true, self.now);
                 }
