@@ -207,15 +207,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        // What was accepted before a command was given, or a deadline came, goes first.
+        let command = self.control.take_command();
+        self.take_pushes();
         self.check_time();
-        self.take_command();
+        self.take_orders(command);
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
                 self.engine.hold_input(false, self.now);
             }
         }
-        self.take_pushes();
         self.poll_woken();
         self.take_events(cx);
         self.serve_connect(cx);
@@ -241,12 +243,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.may_converse()
     }
 
-    /// Does what a handle has asked for.
-    fn take_command(&mut self) {
+    /// Does what handles have asked for.
+    fn take_orders(&mut self, command: Option<Command>) {
         if let Some(heartbeat) = self.control.take_heartbeat() {
             self.engine.set_heartbeat(heartbeat, self.now);
         }
-        let how = match self.control.take_command() {
+        let how = match command {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,
             Some(Command::Close) => Shutdown::Drain {
