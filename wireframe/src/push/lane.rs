@@ -5,6 +5,7 @@ use std::{collections::VecDeque, mem, task::Waker};
 use wireframe_proto::{Accepted, PushCapacity, Released};
 
 use super::waiters::Waiters;
+use crate::contain;
 
 /// Wakers taken under the lock, to be woken after it.
 #[derive(Default)]
@@ -15,7 +16,7 @@ impl Wakers {
     #[inline]
     pub(super) fn wake(self) {
         if !self.0.is_empty() {
-            self.0.into_iter().for_each(Waker::wake);
+            self.0.into_iter().for_each(contain::wake);
         }
     }
 }
