@@ -89,6 +89,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     unflushed: bool,
     /// How the connection ended.
     ended: Option<CloseReason>,
+    /// What outlives the engine has ended, too.
+    is_over: bool,
     /// Pushes on their way from the mailbox to the engine.
     /// Boxed on first use: most connections are never pushed to.
     batch: Option<Box<Batch<P::Frame>>>,
@@ -180,6 +182,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             write_blocked: false,
             unflushed: false,
             ended: None,
+            is_over: false,
             batch: None,
             buried: Buried::default(),
             conversations: None,
@@ -350,7 +353,7 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
 
 impl<P: Protocol, T: Transport> Drop for Driver<P, T> {
     fn drop(&mut self) {
-        if self.engine.state() == State::Closed && !self.engine.wants().event {
+        if self.is_over {
             return;
         }
         self.tasks.clear(task::discard);
