@@ -170,7 +170,10 @@ impl<F> Mailbox<F> {
                 }
                 (Some(key), Some(waker)) => {
                     let stale = lane.waiters().rejoin(key, charge, waker);
-                    self.leave_lock(inner, now, Wakers::default());
+                    // The token it was woken for may be of use to the other priority.
+                    let mut wakers = Wakers::default();
+                    inner.wake_ready(&[], now, &mut wakers);
+                    self.leave_lock(inner, now, wakers);
                     drop(stale);
                     return None;
                 }

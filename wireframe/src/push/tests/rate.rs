@@ -277,6 +277,22 @@ fn who_waits_for_a_slot_does_not_keep_a_token_from_the_other_priority() {
 }
 
 #[test]
+fn a_woken_waiter_that_finds_its_slot_gone_passes_its_token_to_the_other_priority() {
+    // rule: PUSH-2, RATE-2
+    let rig = Rig::limited(2, limit(1, 1));
+    rig.handle.try_push(High, frame(0)).unwrap();
+    let mut high = Task::waiting(rig.handle.push(High, frame(1)));
+    let mut low = Task::waiting(rig.handle.push(Low, frame(2)));
+    rig.pass(ms(1_000));
+    assert_eq!((high.wakes(), low.wakes()), (1, 0));
+    // It takes the slot, and no token.
+    rig.mailbox.hook_push(High, frame(3)).unwrap();
+    assert!(high.poll().is_pending());
+    assert_eq!(low.wakes(), 1);
+    low.ready().unwrap();
+}
+
+#[test]
 fn a_parked_driver_is_woken_for_an_alarm_that_it_does_not_know_and_only_then() {
     // rule: RATE-2, LIM-5
     let rig = Rig::limited(100, limit(4, 1));
