@@ -138,8 +138,7 @@ impl<F> Inner<F> {
             return false;
         };
         let waits = |lane: &Lane<F>| lane.first_fits(lane.used());
-        rate.set_alarm(waits(&self.high) || waits(&self.low), now);
-        rate.take_alarm_moved()
+        rate.set_alarm(waits(&self.high) || waits(&self.low), now)
     }
 }
 

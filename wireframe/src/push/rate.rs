@@ -13,8 +13,6 @@ pub(super) struct Rate {
     /// Tokens for high frames since the last for a low one.
     high_run: u32,
     alarm: Option<Instant>,
-    /// The alarm is earlier than it was, and the driver may not know.
-    alarm_moved: bool,
 }
 
 impl Rate {
@@ -24,7 +22,6 @@ impl Rate {
             max_high_before_low,
             high_run: 0,
             alarm: None,
-            alarm_moved: false,
         }
     }
 
@@ -49,17 +46,19 @@ impl Rate {
         }
     }
 
-    /// Sets the alarm for the next token, if anybody `waits` for one.
+    /// Sets the alarm for the next token, if anybody `waits` for one; says whether it is
+    /// earlier than it was, so that the driver may not know.
     ///
     /// A full bucket has no next token. If somebody waits nevertheless, others were woken
     /// for the tokens that are there, and the alarm is set when the first of them is taken.
-    pub(super) fn set_alarm(&mut self, waits: bool, now: Instant) {
+    pub(super) fn set_alarm(&mut self, waits: bool, now: Instant) -> bool {
         let alarm = match waits {
             true => self.bucket.next_token(now),
             false => None,
         };
-        self.alarm_moved |= is_before(alarm, self.alarm);
+        let moved = is_before(alarm, self.alarm);
         self.alarm = alarm;
+        moved
     }
 
     /// When the driver has to wake somebody.
@@ -70,11 +69,6 @@ impl Rate {
     /// Whether the driver would sleep too long with a timer set for `armed`.
     pub(super) fn is_due_before(&self, armed: Option<Instant>) -> bool {
         is_before(self.alarm, armed)
-    }
-
-    /// Whether the driver has to look at the alarm again; asked once after each change.
-    pub(super) fn take_alarm_moved(&mut self) -> bool {
-        std::mem::take(&mut self.alarm_moved)
     }
 }
 
