@@ -12,6 +12,11 @@ pub(super) struct Rate {
     max_high_before_low: u32,
     /// Tokens for high frames since the last for a low one.
     high_run: u32,
+    /// Tokens that are there for those who were woken, and have not come. Others may take
+    /// them first, so they are never more than there are, nor more than were woken.
+    promised: u32,
+    /// The run as it will be when all who were woken have come.
+    promised_run: u32,
     alarm: Option<Instant>,
 }
 
@@ -21,15 +26,33 @@ impl Rate {
             bucket: TokenBucket::new(limit, now),
             max_high_before_low,
             high_run: 0,
+            promised: 0,
+            promised_run: 0,
             alarm: None,
         }
     }
 
-    /// Takes a token, or says when there will be one.
-    pub(super) fn take(&mut self, priority: Priority, now: Instant) -> Result<(), Instant> {
+    /// Takes a token, or says when there will be one. One that `was_woken` takes what was
+    /// promised to it.
+    pub(super) fn take(
+        &mut self,
+        priority: Priority,
+        was_woken: bool,
+        now: Instant,
+    ) -> Result<(), Instant> {
         self.bucket.try_take(now)?;
         self.high_run = run_after(self.high_run, priority);
+        if was_woken {
+            self.forgo();
+        } else if self.promised > 0 {
+            self.promised = self.promised.min(self.bucket.available(now));
+        }
         Ok(())
+    }
+
+    /// One who was woken has no use for its token.
+    pub(super) fn forgo(&mut self) {
+        self.promised = self.promised.saturating_sub(1);
     }
 
     /// Takes back a token that was not used.
@@ -37,13 +60,28 @@ impl Rate {
         self.bucket.give_back();
     }
 
-    /// Who would get the tokens that are there.
-    pub(super) fn turns(&mut self, now: Instant) -> Turns {
-        Turns {
-            tokens: self.bucket.available(now),
-            max_high_before_low: self.max_high_before_low,
-            high_run: self.high_run,
+    /// Promises a token, if there is one that is not, to one of the priorities that have
+    /// somebody waiting, and says to which.
+    ///
+    /// Those woken may come later, in another order or not at all, so this decides about
+    /// waking alone; what counts for the next time is who takes a token.
+    pub(super) fn promise(&mut self, now: Instant, high: bool, low: bool) -> Option<Priority> {
+        if !(high || low) || self.promised >= self.bucket.available(now) {
+            return None;
         }
+        if self.promised == 0 {
+            self.promised_run = self.high_run;
+        }
+        let max = self.max_high_before_low;
+        let low_due = max != 0 && self.promised_run >= max;
+        let priority = match (high, low) {
+            (true, true) if low_due => Priority::Low,
+            (true, _) => Priority::High,
+            (false, _) => Priority::Low,
+        };
+        self.promised += 1;
+        self.promised_run = run_after(self.promised_run, priority);
+        Some(priority)
     }
 
     /// Sets the alarm for the next token, if anybody `waits` for one; says whether it is
@@ -81,34 +119,5 @@ fn run_after(high_run: u32, priority: Priority) -> u32 {
     match priority {
         Priority::High => high_run.saturating_add(1),
         Priority::Low => 0,
-    }
-}
-
-/// The order in which those who wait get the tokens that are there.
-///
-/// Those woken may come later, in another order or not at all, so this decides about
-/// waking alone; what counts for the next time is who takes a token.
-pub(super) struct Turns {
-    tokens: u32,
-    max_high_before_low: u32,
-    high_run: u32,
-}
-
-impl Turns {
-    /// Whose turn it is, of the priorities that have somebody waiting.
-    pub(super) fn next(&mut self, high: bool, low: bool) -> Option<Priority> {
-        if self.tokens == 0 {
-            return None;
-        }
-        let low_due = self.max_high_before_low != 0 && self.high_run >= self.max_high_before_low;
-        let priority = match (high, low) {
-            (false, false) => return None,
-            (true, true) if low_due => Priority::Low,
-            (true, _) => Priority::High,
-            (false, true) => Priority::Low,
-        };
-        self.tokens -= 1;
-        self.high_run = run_after(self.high_run, priority);
-        Some(priority)
     }
 }
