@@ -9,12 +9,9 @@ use std::{
 
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant};
 
-use super::{
-    CallError, ClientShared,
-    limit::Limit,
-    slot::{Slot, wake_contained},
-};
+use super::{CallError, ClientShared, limit::Limit, slot::Slot};
 use crate::{
+    contain,
     push::PushCall,
     sync::{Arc, Mutex, lock},
 };
@@ -214,6 +211,6 @@ fn settle<F>(slot: &Mutex<Reply<F>>, how: Reply<F>) {
         waker: Some(waker), ..
     } = before
     {
-        wake_contained(waker);
+        contain::wake(waker);
     }
 }

@@ -12,9 +12,10 @@ use super::{
     inbox::Inbox,
     pushes::MAX_PUSHES,
     replies::{self, QueueSlot},
-    slot::{Slot, wake_contained},
+    slot::Slot,
 };
 use crate::{
+    contain,
     push::Batch,
     sync::{Arc, Mutex, lock},
 };
@@ -203,7 +204,7 @@ impl<F> Caller<F> {
         let wakers = inbox.wakers.drain().map(|(_, waker)| waker);
         self.waking.extend(wakers);
         drop(inbox);
-        self.waking.drain(..).for_each(wake_contained);
+        self.waking.drain(..).for_each(contain::wake);
         oldest
     }
 
@@ -222,6 +223,6 @@ impl<F> Caller<F> {
     /// The connection has ended. Calls that have not begun fail when they are dropped.
     pub(crate) fn end(&mut self) {
         let wakers = std::mem::take(&mut lock(&self.inbox).wakers);
-        wakers.into_values().for_each(wake_contained);
+        wakers.into_values().for_each(contain::wake);
     }
 }

@@ -12,12 +12,9 @@ use std::{
 use futures_core::Stream;
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant, PushCapacity};
 
-use super::{
-    CallError, ClientShared,
-    limit::Limit,
-    slot::{Slot, wake_contained},
-};
+use super::{CallError, ClientShared, limit::Limit, slot::Slot};
 use crate::{
+    contain,
     push::PushCall,
     sync::{Arc, Mutex, lock},
 };
@@ -316,7 +313,7 @@ pub(super) fn come<F>(slot: &Mutex<Queue<F>>, frame: F, charge: usize) -> bool {
     let waker = queue.waker.take();
     drop(queue);
     if let Some(waker) = waker {
-        wake_contained(waker);
+        contain::wake(waker);
     }
     full
 }
@@ -332,7 +329,7 @@ pub(super) fn end<F>(slot: &Mutex<Queue<F>>, how: End) {
     let waker = queue.waker.take();
     drop(queue);
     if let Some(waker) = waker {
-        wake_contained(waker);
+        contain::wake(waker);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where what answers a call goes.
 
-use std::{fmt, panic::AssertUnwindSafe, task::Waker};
+use std::fmt;
 
 use wireframe_proto::{CallId, CallKind};
 
@@ -108,10 +108,4 @@ impl<F> fmt::Debug for Slot<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Slot").field(&self.kind()).finish()
     }
-}
-
-/// Wakes; a panic in it ends here. It is foreign code, and others wait for what comes
-/// after it.
-pub(super) fn wake_contained(waker: Waker) {
-    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }

@@ -89,6 +89,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     unflushed: bool,
     /// How the connection ended.
     ended: Option<CloseReason>,
+    /// What outlives the engine has ended, too.
+    is_over: bool,
     /// Pushes on their way from the mailbox to the engine.
     /// Boxed on first use: most connections are never pushed to.
     batch: Option<Box<Batch<P::Frame>>>,
@@ -180,6 +182,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             write_blocked: false,
             unflushed: false,
             ended: None,
+            is_over: false,
             batch: None,
             buried: Buried::default(),
             conversations: None,
@@ -207,15 +210,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        // What was accepted before a command was given, or a deadline came, goes first.
+        let command = self.control.take_command();
+        self.take_pushes();
         self.check_time();
-        self.take_command();
+        self.take_orders(command);
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
                 self.engine.hold_input(false, self.now);
             }
         }
-        self.take_pushes();
         self.poll_woken();
         self.take_events(cx);
         self.serve_connect(cx);
@@ -241,12 +246,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.may_converse()
     }
 
-    /// Does what a handle has asked for.
-    fn take_command(&mut self) {
+    /// Does what handles have asked for.
+    fn take_orders(&mut self, command: Option<Command>) {
         if let Some(heartbeat) = self.control.take_heartbeat() {
             self.engine.set_heartbeat(heartbeat, self.now);
         }
-        let how = match self.control.take_command() {
+        let how = match command {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,
             Some(Command::Close) => Shutdown::Drain {
@@ -348,7 +353,7 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
 
 impl<P: Protocol, T: Transport> Drop for Driver<P, T> {
     fn drop(&mut self) {
-        if self.engine.state() == State::Closed && !self.engine.wants().event {
+        if self.is_over {
             return;
         }
         self.tasks.clear(task::discard);

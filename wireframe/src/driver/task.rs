@@ -11,8 +11,10 @@ use async_channel::Receiver;
 use futures_core::Stream;
 use wireframe_proto::{RequestId, WireframeProtocol};
 
+pub(super) use crate::contain::discard;
 use crate::{
     app::{Answer, Handling, Parts, Serve, Started},
+    contain,
     error::WireframeError,
     frame::Protocol,
     response::{FrameStream, Response},
@@ -56,19 +58,11 @@ pub(super) enum Polled<T> {
 /// Polls user code; a panic in it ends here.
 #[inline]
 pub(super) fn contain<T>(poll: impl FnOnce() -> Poll<T>) -> Polled<T> {
-    match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
-        Ok(Poll::Ready(value)) => Polled::Ready(value),
-        Ok(Poll::Pending) => Polled::Pending,
-        Err(_) => Polled::Panicked,
+    match contain::run(poll) {
+        Some(Poll::Ready(value)) => Polled::Ready(value),
+        Some(Poll::Pending) => Polled::Pending,
+        None => Polled::Panicked,
     }
-}
-
-/// Drops user code; a panic in it ends here.
-pub(super) fn discard<T>(value: T) {
-    let _ = contain(|| {
-        drop(value);
-        Poll::Ready(())
-    });
 }
 
 /// Starts a handler. One that is done without an answer has panicked.

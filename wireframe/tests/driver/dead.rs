@@ -316,12 +316,18 @@ fn frames_of_a_stream_that_came_before_the_end_are_handed_out_first() {
 #[test]
 fn calls_that_the_driver_never_saw_fail_with_it() {
     // rule: CLI-3
-    let world = World::new(HalfClose::Answers, "");
-    let (call, stream) = (world.call(), world.stream());
-    assert!(call.poll().is_pending() && stream.poll().is_pending());
-    world.driver.cancel();
-    world.simulation.run();
-    let closed = || Err(CallError::Closed(CloseReason::Aborted));
-    assert_eq!(call.take(), Some(closed()));
-    assert_eq!(stream.take(), Some(vec![closed()]));
+    let ends: [End; 2] = [
+        |world| world.driver.cancel(),
+        |world| world.client.connection().abort(),
+    ];
+    for end in ends {
+        let mut world = World::new(HalfClose::Answers, "");
+        let (call, stream) = (world.call(), world.stream());
+        assert!(call.poll().is_pending() && stream.poll().is_pending());
+        end(&mut world);
+        world.simulation.run();
+        let closed = || Err(CallError::Closed(CloseReason::Aborted));
+        assert_eq!(call.take(), Some(closed()));
+        assert_eq!(stream.take(), Some(vec![closed()]));
+    }
 }

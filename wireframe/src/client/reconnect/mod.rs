@@ -10,9 +10,10 @@ use wireframe_proto::{EnvelopeProtocol, Instant};
 
 pub use self::backoff::{Backoff, Jitter};
 use self::wait::{AttemptWaker, Wait};
-use super::{CallError, Client, slot::wake_contained};
+use super::{CallError, Client};
 use crate::{
     clock::Clock,
+    contain,
     frame::Protocol,
     sync::{Arc, Mutex, lock},
 };
@@ -228,7 +229,7 @@ impl<P: Protocol> Reconnecting<P> {
             live.client.connection().close();
         }
         drop(attempt);
-        waiters.for_each(wake_contained);
+        waiters.for_each(contain::wake);
     }
 }
 

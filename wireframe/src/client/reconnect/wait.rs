@@ -9,7 +9,7 @@ use wireframe_proto::{CloseReason, Instant};
 
 use super::{Attempt, CallError, Client, Failure, Live, Shared, Stage};
 use crate::{
-    client::slot::wake_contained,
+    contain,
     frame::Protocol,
     sync::{Arc, Weak, lock},
 };
@@ -38,7 +38,7 @@ impl<P: Protocol> Wake for AttemptWaker<P> {
             }
             let waiters = state.take_waiters();
             drop(state);
-            waiters.for_each(wake_contained);
+            waiters.for_each(contain::wake);
         }
     }
 }
@@ -139,7 +139,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
         let waiters = state.take_waiters();
         drop(state);
         drop(before);
-        waiters.for_each(wake_contained);
+        waiters.for_each(contain::wake);
         Some(client)
     }
 
@@ -158,7 +158,7 @@ impl<'a, P: Protocol> Wait<'a, P> {
         let waiters = matches!(polled, Stage::Polled { woken: true }).then(|| state.take_waiters());
         drop(state);
         drop(unwanted);
-        waiters.into_iter().flatten().for_each(wake_contained);
+        waiters.into_iter().flatten().for_each(contain::wake);
     }
 }
 
@@ -226,7 +226,7 @@ impl<P: Protocol> Drop for Taken<'_, P> {
         state.fail(self.at);
         let waiters = state.take_waiters();
         drop(state);
-        waiters.for_each(wake_contained);
+        waiters.for_each(contain::wake);
         drop(attempt);
     }
 }
