@@ -239,6 +239,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.engine.wants().event
             || self.is_called()
             || self.may_converse()
+            || self.may_start_push()
     }
 
     /// Does what a handle has asked for.
