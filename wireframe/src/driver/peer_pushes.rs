@@ -4,7 +4,7 @@ use std::{collections::VecDeque, task::Context};
 
 use super::{
     Driver,
-    task::{self, Task},
+    task::{self, Serves},
 };
 use crate::{
     app::{Parts, Started},
@@ -88,7 +88,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
                 self.pushes_handled += 1;
-                self.go_on(Task::Pushed(handling));
+                self.go_on(Serves::Push, handling);
             }
             Started::Done(answer) => self.handled(answer),
         }

@@ -7,10 +7,10 @@ use wireframe_proto::{End, Event, RequestId, RequestInfo};
 use super::{
     Driver, EVENTS_PER_TURN,
     conversations::Conversations,
-    task::{self, Feed, Task},
+    task::{self, Feed, Serves, Task},
 };
 use crate::{
-    app::{Answer, Parts, Started},
+    app::{Answer, Handling, Parts, Started},
     conversation::Offer,
     error::WireframeError,
     frame::Protocol,
@@ -112,7 +112,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 if !converses {
                     self.engine.drop_body(info.id);
                 }
-                self.go_on(Task::Handler(info.id, handling));
+                self.go_on(Serves::Request(info.id), handling);
                 if converses {
                     self.serve_conversation(info.id);
                 }
@@ -149,14 +149,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             offer: None,
         };
         match task::start(&**handler, parts, cx) {
-            Started::AtWork(handling) => self.go_on(Task::Connected(handling)),
+            Started::AtWork(handling) => self.go_on(Serves::Connect, handling),
             Started::Done(answer) => self.handled(answer),
         }
     }
 
     /// Goes on with a handler that was not done at its first poll.
-    pub(super) fn go_on(&mut self, task: Task<P>) {
-        let index = self.tasks.insert(task);
+    pub(super) fn go_on(&mut self, serves: Serves, handling: Handling<P>) {
+        let index = self.tasks.insert(Task::Handler(serves, handling));
         self.poll_task(index);
     }
 
@@ -175,13 +175,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             tasks, runnable, ..
         } = self;
         let polled = tasks.poll(index, |task, cx| match task {
-            Task::Handler(id, handling) => {
-                Some((Some(*id), false, task::poll_handling::<P>(handling, cx)))
+            Task::Handler(serves, handling) => {
+                Some((*serves, task::poll_handling::<P>(handling, cx)))
             }
-            Task::Connected(handling) => {
-                Some((None, false, task::poll_handling::<P>(handling, cx)))
-            }
-            Task::Pushed(handling) => Some((None, true, task::poll_handling::<P>(handling, cx))),
             Task::Feed { listed, .. } => {
                 if !std::mem::replace(listed, true) {
                     runnable.push_back(index);
@@ -189,16 +185,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 None
             }
         });
-        match polled {
-            None | Some(None) => {}
-            Some(Some((_, _, Started::AtWork(())))) => {}
-            Some(Some((Some(id), _, Started::Done(answer)))) => {
-                self.remove(index);
-                self.answered(id, answer);
-            }
-            Some(Some((None, pushed, Started::Done(answer)))) => {
-                self.remove(index);
-                self.pushes_handled -= usize::from(pushed);
+        let Some((serves, Started::Done(answer))) = polled.flatten() else {
+            return;
+        };
+        self.remove(index);
+        match serves {
+            Serves::Request(id) => self.answered(id, answer),
+            Serves::Connect => self.handled(answer),
+            Serves::Push => {
+                self.pushes_handled -= 1;
                 self.handled(answer);
             }
         }
