@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::AssertUnwindSafe,
     task::{Context, Poll, Waker},
 };
 
@@ -236,7 +237,7 @@ impl<F> Exchange<F> {
         let before = std::mem::replace(&mut state.inbound, next);
         drop(state);
         if let Inbound::Awaited(waker) = before {
-            waker.wake();
+            wake(waker);
         }
         None
     }
@@ -248,7 +249,7 @@ impl<F> Exchange<F> {
         let sender = state.sender.take();
         drop(state);
         if let Some(sender) = sender {
-            sender.wake();
+            wake(sender);
         }
         Some(frame)
     }
@@ -260,7 +261,7 @@ impl<F> Exchange<F> {
         let sender = state.sender.take();
         drop(state);
         if let Some(sender) = sender {
-            sender.wake();
+            wake(sender);
         }
         frames
     }
@@ -287,7 +288,13 @@ impl<F> Exchange<F> {
             }
             _ => None,
         };
-        sender.into_iter().chain(reader).for_each(Waker::wake);
+        sender.into_iter().chain(reader).for_each(wake);
         frames
     }
+}
+
+/// Wakes whoever waits. Halves may be anywhere, and their wakers of any make: a panic of
+/// one ends here, so that it harms neither the driver nor others who wait.
+fn wake(waker: Waker) {
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
