@@ -1,7 +1,5 @@
 //! The driver's side of handlers that converse.
 
-use std::task::Poll;
-
 use wireframe_proto::{Body, Connection, Instant, RequestId, WireframeProtocol};
 
 use super::{
@@ -47,7 +45,7 @@ struct Conversing<F> {
 
 impl<F> Drop for Conversing<F> {
     fn drop(&mut self) {
-        self.close();
+        task::discard(self.exchange.close());
     }
 }
 
@@ -73,10 +71,9 @@ impl<F> Conversing<F> {
         let sent = self.may_send(around.tasks) && self.send(around.engine);
         let engine = &mut *around.engine;
         if !engine.is_running(self.id) {
-            // A frame of it could not be encoded.
-            self.close();
+            // A frame of it could not be encoded, as an event will tell.
             return Served {
-                stirred: true,
+                stirred: sent,
                 waits: false,
             };
         }
@@ -100,15 +97,6 @@ impl<F> Conversing<F> {
             stirred: sent || came,
             waits: asked.sends,
         }
-    }
-
-    /// Ends it; wakers and frames of the user are contained.
-    fn close(&self) {
-        let exchange = &self.exchange;
-        let _ = task::contain(|| {
-            drop(exchange.close());
-            Poll::Ready(())
-        });
     }
 
     /// Whether it is its turn to send: the answer's other frames go first if they only
@@ -208,10 +196,9 @@ impl<F> Conversations<F> {
         if self.by_slot.len() <= slot {
             self.by_slot.resize(slot + 1, None);
         }
-        let place = self.by_slot.get_mut(slot);
-        if let Some(stale) = place.and_then(|place| place.replace(index)) {
-            // Its command failed while its handler was at work.
-            self.open.remove(stale);
+        if let Some(place) = self.by_slot.get_mut(slot) {
+            debug_assert_eq!(*place, None, "a conversation that outlives its command");
+            *place = Some(index);
         }
         exchange
     }
@@ -313,7 +300,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         conversations.is_some_and(|conversations| conversations.open.has_woken())
     }
 
-    /// Whether a frame that had to wait may go, or has nowhere to go any more.
+    /// Whether a frame that had to wait may go.
     pub(super) fn may_converse(&self) -> bool {
         self.conversations.as_ref().is_some_and(|conversations| {
             let mut blocked = conversations.blocked.iter();
@@ -321,7 +308,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 let conversing = conversations.open.get(index);
                 conversing.is_some_and(|c| {
                     let has_room = self.engine.response_capacity(c.id) > 0;
-                    has_room && c.may_send(&self.tasks) || !self.engine.is_running(c.id)
+                    has_room && c.may_send(&self.tasks)
                 })
             })
         })

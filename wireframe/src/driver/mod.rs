@@ -2,6 +2,7 @@
 
 mod burial;
 mod conversations;
+mod failures;
 mod feeds;
 mod hosted;
 mod io;
@@ -70,6 +71,9 @@ pub struct Driver<P: Protocol, T: Transport> {
     now: Instant,
     sleep: Option<(Instant, Pin<Box<dyn Sleep>>)>,
     tasks: TaskSet<Task<P>>,
+    /// Where among the tasks those of commands are, by the slots of these. Nothing is
+    /// taken out: what stands here may have ended.
+    at_work: Vec<u32>,
     /// Tasks to be polled in this turn.
     runnable: VecDeque<u32>,
     /// Answers that have more than could be taken.
@@ -166,6 +170,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             app,
             mailbox,
             tasks: TaskSet::new(Arc::clone(&control)),
+            at_work: Vec::new(),
             control,
             caller: None,
             now,

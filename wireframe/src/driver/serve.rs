@@ -43,6 +43,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match event {
             Event::Request { info, frame } => self.serve_request(info, frame, cx),
             Event::Body(info) => self.serve_conversation(info.id),
+            Event::Failed(info) => self.command_failed(info.id),
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller
@@ -157,6 +158,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Goes on with a handler that was not done at its first poll.
     pub(super) fn go_on(&mut self, serves: Serves, handling: Handling<P>) {
         let index = self.tasks.insert(Task::Handler(serves, handling));
+        if let Serves::Request(id) = serves {
+            self.note_at_work(id, index);
+        }
         self.poll_task(index);
     }
 
@@ -170,7 +174,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Polls one task.
-    fn poll_task(&mut self, index: u32) {
+    pub(super) fn poll_task(&mut self, index: u32) {
         let Self {
             tasks, runnable, ..
         } = self;
@@ -229,12 +233,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Err(Some(frame)) if converses => {
                 self.engine.drop_body(id);
                 // What it sent may have filled its slot. Refused as below.
-                let _ = self.engine.accept_response(id, frame);
+                if let Err(refused) = self.engine.accept_response(id, frame) {
+                    task::discard(refused);
+                }
                 self.finish(id, End::Complete);
             }
             Err(Some(frame)) => {
                 // Refused only for a command that has ended; its frame has no place.
-                let _ = self.engine.answer(id, frame);
+                if let Err(refused) = self.engine.answer(id, frame) {
+                    task::discard(refused);
+                }
             }
             Err(None) => self.finish(id, End::Complete),
             Ok(feed) => {
@@ -243,6 +251,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 let listed = true;
                 let index = self.tasks.insert(Task::Feed { id, feed, listed });
+                self.note_at_work(id, index);
                 if converses {
                     self.note_feed(id, index);
                 }

@@ -31,6 +31,16 @@ pub(super) enum Task<P: Protocol> {
     },
 }
 
+impl<P: Protocol> Task<P> {
+    /// The command that it works for.
+    pub(super) fn command(&self) -> Option<RequestId> {
+        match self {
+            Self::Handler(Serves::Request(id), _) | Self::Feed { id, .. } => Some(*id),
+            Self::Handler(Serves::Connect | Serves::Push, _) => None,
+        }
+    }
+}
+
 /// What a handler is there for.
 #[derive(Clone, Copy)]
 pub(super) enum Serves {

@@ -306,7 +306,7 @@ fn a_handler_that_stopped_awaiting_is_not_told_that_its_time_was_over() {
 }
 
 #[test]
-fn a_handler_that_awaits_a_body_is_told_when_its_answer_has_failed() {
+fn a_handler_that_awaits_a_body_is_told_once_when_its_answer_has_failed() {
     // rule: RESP-6
     let mut link = Link::new(config(), Correlated::default());
     let commands = link.requests(&[1, 2]);
@@ -316,7 +316,7 @@ fn a_handler_that_awaits_a_body_is_told_when_its_answer_has_failed() {
     let flawed = Frame::new(Kind::Flawed, []);
     link.connection.respond(commands[0].id, flawed).unwrap();
     assert_eq!(link.sent(), []);
-    assert_eq!(link.events(), [Event::Body(commands[0])]);
+    assert_eq!(link.events(), [Event::Failed(commands[0])]);
     assert_eq!(link.next_body(commands[0]), Body::Gone);
     assert_eq!(link.next_body(commands[1]), Body::Pending);
 }
