@@ -92,7 +92,7 @@ fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
 
 #[test]
 fn streams_that_fail_leave_nothing_behind() {
-    // rule: RESP-6, RESP-7, LIM-5
+    // rule: RESP-6
     fn frames(first: usize) -> Response {
         Response::frames(async_stream::stream! {
             yield Envelope::new(2, vec![0; first]);
