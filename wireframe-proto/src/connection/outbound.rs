@@ -185,19 +185,18 @@ impl<P: WireframeProtocol> Connection<P> {
         let Some(command) = self.commands.at(index) else {
             return;
         };
-        let (info, failed) = (
-            command.info,
-            command.stage == Stage::Finished(Outcome::Failed),
-        );
+        let (info, stage) = (command.info, command.stage);
         let Err(error) = self.encode(&mut frame, Some(info)) else {
             return;
         };
-        if failed {
+        if stage == Stage::Finished(Outcome::Failed) {
             // What the protocol had to say to the failure is itself unencodable.
             tracing::warn!(connection = %self.peer.id, %error, "an error answer was dropped");
         } else {
             self.commands.discard_answer(index);
-            self.tell_of_failure(index);
+            if stage == Stage::Running {
+                self.events.push_back(Event::Failed(info));
+            }
             self.fail_answer(index, AnswerError::Unencodable(error));
         }
     }

@@ -255,3 +255,57 @@ fn as_io_errors_they_have_their_kinds() {
     let refused = super::SendError::Closed(frame("x"));
     assert_eq!(io::Error::from(refused).kind(), io::ErrorKind::BrokenPipe);
 }
+
+/// A waker that panics when it is woken, and counts that.
+#[derive(Default)]
+struct Panics(AtomicU64);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("told to");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_harms_neither_the_driver_nor_others_who_wait() {
+    // rule: REQ-2
+    let panics = Arc::new(Panics::default());
+    let waker = Waker::from(Arc::clone(&panics));
+    let mut cx = Context::from_waker(&waker);
+    let woken = |times| assert_eq!(panics.0.load(Ordering::SeqCst), times);
+    let (exchange, peer, _) = conversation();
+    let (mut sender, mut body) = peer.split();
+    for _ in 0..2 {
+        assert!(poll(sender.send(frame("sent"))).is_ready());
+    }
+    {
+        let mut next = pin!(body.next());
+        assert!(next.as_mut().poll(&mut cx).is_pending());
+        come(&exchange, "came");
+        woken(1);
+        assert_eq!(poll(next), Poll::Ready(Ok(Some(frame("came")))));
+    }
+    {
+        let mut send = pin!(sender.send(frame("waits")));
+        assert!(send.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(exchange.take_frame(), Some(frame("sent")));
+        woken(2);
+        assert!(send.as_mut().poll(&mut cx).is_ready());
+    }
+    {
+        let mut send = pin!(sender.send(frame("waits")));
+        assert!(send.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(exchange.take_frames(), [frame("sent"), frame("waits")]);
+        woken(3);
+        assert!(send.as_mut().poll(&mut cx).is_ready());
+    }
+    assert!(poll(sender.send(frame("more"))).is_ready());
+    let mut send = pin!(sender.send(frame("waits")));
+    let mut next = pin!(body.next());
+    assert!(send.as_mut().poll(&mut cx).is_pending());
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(exchange.close(), [frame("waits"), frame("more")]);
+    woken(5);
+    assert!(matches!(poll(next), Poll::Ready(Err(BodyError::Closed))));
+}

@@ -183,6 +183,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if self.engine.commands_in_flight() == 0 {
             self.engine.shrink();
             self.tasks.shrink();
+            self.at_work = Vec::new();
             self.batch = None;
             self.conversations = None;
         }

@@ -2,6 +2,7 @@
 
 mod burial;
 mod conversations;
+mod failures;
 mod feeds;
 mod hosted;
 mod io;
@@ -70,6 +71,9 @@ pub struct Driver<P: Protocol, T: Transport> {
     now: Instant,
     sleep: Option<(Instant, Pin<Box<dyn Sleep>>)>,
     tasks: TaskSet<Task<P>>,
+    /// Where among the tasks those of commands are, by the slots of these. Nothing is
+    /// taken out: what stands here may have ended.
+    at_work: Vec<u32>,
     /// Tasks to be polled in this turn.
     runnable: VecDeque<u32>,
     /// Answers that have more than could be taken.
@@ -168,6 +172,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             app,
             mailbox,
             tasks: TaskSet::new(Arc::clone(&control)),
+            at_work: Vec::new(),
             control,
             caller: None,
             now,
@@ -224,6 +229,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.poll_woken();
         self.take_events(cx);
         self.serve_connect(cx);
+        // What hooks pushed, those of the setup above all, does not wait for another turn.
+        self.take_pushes();
         self.produce();
         let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
         self.settle();
@@ -244,6 +251,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.engine.wants().event
             || self.is_called()
             || self.may_converse()
+            || self.may_start_push()
     }
 
     /// Does what handles have asked for.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, task::Context};
 
 use super::{
     Driver,
-    task::{self, Task},
+    task::{self, Serves},
 };
 use crate::{
     app::{Parts, Started},
@@ -51,13 +51,19 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         dropped
     }
 
+    /// Whether a pushed frame waits although its handler may start.
+    pub(super) fn may_start_push(&self) -> bool {
+        !self.waiting_pushes.is_empty()
+            && self.pushes_handled < MAX_PUSHES_HANDLED
+            && self.is_open()
+    }
+
     /// Starts handlers of pushed frames that had to wait for others to end.
     pub(super) fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
         if self.waiting_pushes.is_empty() {
             return;
         }
-        while self.pushes_handled < MAX_PUSHES_HANDLED
-            && self.is_open()
+        while self.may_start_push()
             && let Some(frame) = self.waiting_pushes.pop_front()
         {
             self.start_push(frame, cx);
@@ -82,7 +88,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
                 self.pushes_handled += 1;
-                self.go_on(Task::Pushed(handling));
+                self.go_on(Serves::Push, handling);
             }
             Started::Done(answer) => self.handled(answer),
         }

@@ -23,7 +23,7 @@ use crate::{
 /// Something of the application that the driver polls.
 pub(super) enum Task<P: Protocol> {
     /// A handler, before it has answered.
-    Handler(RequestId, Handling<P>),
+    Handler(Serves, Handling<P>),
     /// An answer of several frames.
     Feed {
         id: RequestId,
@@ -31,10 +31,26 @@ pub(super) enum Task<P: Protocol> {
         /// Whether it stands in one of the driver's lists of feeds to go on with.
         listed: bool,
     },
-    /// The handler of the connection's beginning.
-    Connected(Handling<P>),
-    /// A handler of a pushed frame.
-    Pushed(Handling<P>),
+}
+
+impl<P: Protocol> Task<P> {
+    /// The command that it works for.
+    pub(super) fn command(&self) -> Option<RequestId> {
+        match self {
+            Self::Handler(Serves::Request(id), _) | Self::Feed { id, .. } => Some(*id),
+            Self::Handler(Serves::Connect | Serves::Push, _) => None,
+        }
+    }
+}
+
+/// What a handler is there for.
+#[derive(Clone, Copy)]
+pub(super) enum Serves {
+    Request(RequestId),
+    /// The connection's beginning.
+    Connect,
+    /// A pushed frame.
+    Push,
 }
 
 /// Where the frames of an answer come from.

@@ -1,12 +1,13 @@
 //! What cannot be seen from outside: what a parked driver keeps.
 
 use std::{
+    num::NonZeroUsize,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use wireframe_proto::{Envelope, EnvelopeProtocol, Instant, Priority};
+use wireframe_proto::{Config, Envelope, EnvelopeProtocol, Instant, Priority};
 
 use super::{Driver, Environment};
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     client::Client,
     clock::Clock,
     conversation::Conversation,
+    response::Response,
     rt::{Sleep, Timer},
     sync::{Arc, Mutex, lock},
     tasks::Tasks,
@@ -86,6 +88,40 @@ fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
         assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x".repeat(10));
         assert!(driver.conversations.is_none());
     }
+}
+
+#[test]
+fn streams_that_fail_leave_nothing_behind() {
+    // rule: RESP-6
+    fn frames(first: usize) -> Response {
+        Response::frames(async_stream::stream! {
+            yield Envelope::new(2, vec![0; first]);
+            loop {
+                yield Envelope::new(2, "x");
+            }
+        })
+    }
+    let mut config = Config::default();
+    config.limits.high_water = NonZeroUsize::MIN;
+    config.limits.max_in_flight = NonZeroUsize::new(2);
+    config.limits.response_slot = NonZeroUsize::new(100).unwrap();
+    config.limits.max_frame_len = NonZeroUsize::new(100).unwrap();
+    let app = WireframeApp::new()
+        .config(config)
+        .route(1, || frames(1))
+        .route(2, || frames(1000));
+    let (mut driver, mut peer) = server(app);
+    // One that goes on, beside which others have to wait for their turn to fail.
+    peer.send(b"\0\0\0\x04\x01\x01\x01\0");
+    for _ in 0..100 {
+        // The next begins as soon as one has failed.
+        peer.send(&b"\0\0\0\x04\x02\x01\x02\0".repeat(20));
+        poll(&mut driver);
+        peer.receive();
+        let listed = driver.runnable.len() + driver.blocked.len();
+        assert!(listed <= 2, "{listed} places are listed");
+    }
+    assert!(driver.engine.stats().requests > 200);
 }
 
 /// Runs something, once, when the driver looks at its alarm: after it found nothing more

@@ -279,3 +279,16 @@ fn units_are_numbered_after_the_hook_whatever_their_source() {
     frames.sort();
     assert_eq!(frames, ["high.", "low.", "one.", "~.", "~."]);
 }
+
+#[test]
+fn what_the_setup_pushes_goes_before_what_was_pushed_low_before_it_ran() {
+    // rule: HOOK-2
+    let protocol = Text {
+        greeting: Some("!hello"),
+        ..Text::default()
+    };
+    let app = text(&protocol).build().unwrap();
+    let mut rig = Rig::idle(&app, &Simulation::new(), 1000);
+    rig.push.try_push(Low, line("!eager")).unwrap();
+    assert_eq!(rig.heard(), ["!hello", "!eager"]);
+}
