@@ -207,7 +207,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        self.check_time();
+        self.check_time(cx);
         self.take_command();
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
