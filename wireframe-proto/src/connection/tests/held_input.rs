@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use super::support::{Correlated, Frame, InOrder, Kind, Link, OVERHEAD, numbers};
 use crate::{
-    Body, CloseReason, Config, DeadlineReason, Event, HalfClose, Heartbeat, Priority, Shutdown,
-    State, UnexpectedEof, Wants, config::nonzero,
+    Body, CloseReason, Config, DeadlineReason, End, Event, HalfClose, Heartbeat, Priority,
+    Shutdown, State, UnexpectedEof, Wants, config::nonzero,
 };
 
 fn ms(millis: u64) -> Duration {
@@ -139,6 +139,31 @@ fn the_clocks_of_input_stand_still_while_it_is_held() {
     link.pass_until(2_085);
     link.hold(false);
     assert_eq!(link.due(), Some((DeadlineReason::Body, 2_135)));
+}
+
+#[test]
+fn after_input_was_held_idle_counts_from_what_came_went_or_ended_last() {
+    // rule: RESP-7, LIM-3
+    let mut config = Config::default();
+    config.timeouts.idle = Some(ms(90));
+    let mut link = link(config);
+    link.hold(true);
+    link.pass_until(1_000);
+    link.hold(false);
+    link.pass_until(1_010);
+    link.receive(&[push()]);
+    link.events();
+    assert_eq!(link.due(), Some((DeadlineReason::Idle, 1_100)));
+    link.pass_until(1_020);
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    link.sent();
+    assert_eq!(link.due(), Some((DeadlineReason::Idle, 1_110)));
+    let command = link.requests(&[1])[0];
+    link.pass_until(1_050);
+    link.connection.finish(command.id, End::Cancelled).unwrap();
+    assert_eq!(link.due(), Some((DeadlineReason::Idle, 1_140)));
 }
 
 #[test]

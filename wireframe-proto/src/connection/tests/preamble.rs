@@ -91,6 +91,24 @@ fn it_is_asked_for_at_first_and_whenever_more_has_come() {
 }
 
 #[test]
+fn its_bytes_are_counted_once_and_what_follows_is_a_sign_of_life() {
+    // rule: REQ-5, HB-1
+    let heartbeat = Heartbeat::expecting(Duration::from_millis(100));
+    let config = Config {
+        heartbeat: Some(heartbeat),
+        ..Config::default()
+    };
+    let mut link = link(config, arrow);
+    link.receive_bytes(b">>+");
+    link.events();
+    link.pass_until(90);
+    link.receive_bytes(b"\0");
+    link.events();
+    assert_eq!(link.connection.stats().bytes_received, 4);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 190)));
+}
+
+#[test]
 fn it_comes_after_the_setup_and_before_frames_even_if_all_is_there_at_once() {
     // rule: REQ-5, HOOK-2
     let mut link = Link::new(Config::default(), protocol(arrow));
