@@ -68,6 +68,22 @@ fn where_there_is_none_the_first_byte_is_a_frames() {
 }
 
 #[test]
+fn where_the_first_bytes_show_that_there_is_none_an_event_says_that_it_is_through() {
+    // rule: REQ-5
+    let mut link = link(Config::default(), |received| match received {
+        [] => Preamble::Incomplete,
+        _ => Preamble::Absent,
+    });
+    assert!(link.connection.awaits_preamble());
+    let part = &Frame::request(1).wire()[..3];
+    link.receive_bytes(part);
+    assert_eq!(link.events(), [Event::Preamble]);
+    assert!(!link.connection.awaits_preamble());
+    link.receive_bytes(&Frame::request(1).wire()[3..]);
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
 fn it_is_asked_for_at_first_and_whenever_more_has_come() {
     // rule: REQ-5, HOOK-2
     let mut link = link(Config::default(), arrow);
