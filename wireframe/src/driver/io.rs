@@ -158,6 +158,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
         }
         self.engine.handle_timeout(self.now);
+        // There may be a ping to send, or a goodbye.
+        self.lend_write_buffer();
     }
 
     /// Sees to it that the driver is woken at the engine's next deadline, and when the
