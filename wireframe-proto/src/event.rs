@@ -14,7 +14,8 @@ use crate::{
 #[non_exhaustive]
 pub enum Event<F> {
     /// A [preamble](crate::WireframeProtocol::preamble) is through: what follows is
-    /// frames. It does not come where there is none.
+    /// frames. It does not come where there is none, unless more bytes were needed to see
+    /// that.
     Preamble,
     /// A command starts: run its handler, then finish it.
     Request {

@@ -68,7 +68,8 @@ impl<P: WireframeProtocol> Connection<P> {
             self.send_as_control(&mut ping);
         }
         let end = self.transmit.end();
-        if let Some(pulse) = &mut self.pulse {
+        // The protocol may have set another heartbeat, whose silence has only begun.
+        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.owes_ping()) {
             pulse.pinged(end, self.now);
         }
     }

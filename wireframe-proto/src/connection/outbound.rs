@@ -269,6 +269,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Lends the bytes to send; `None` if there are none.
     pub fn transmit(&mut self) -> Option<Transmit<'_>> {
+        self.pushes.forget_sent();
         if self.in_user_code || self.transmit.is_empty() {
             return None;
         }

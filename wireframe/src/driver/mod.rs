@@ -218,7 +218,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         // What was accepted before a command was given, or a deadline came, goes first.
         let command = self.control.take_command();
         self.take_pushes();
-        self.check_time();
+        self.check_time(cx);
         self.take_orders(command);
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);

@@ -67,6 +67,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 self.mailbox.close_to_new();
             }
+            // What answers it goes before a flaw in the next frame can close the connection,
+            // also if both came in one read.
+            Event::Preamble | Event::Control => {
+                let _ = self.engine.fill(self.now);
+            }
             Event::Closed(reason) => self.ended = Some(reason),
             _ => {}
         }

@@ -4,12 +4,16 @@ use std::{
     num::NonZeroUsize,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use wireframe_proto::{Config, Envelope, EnvelopeProtocol, Instant, Priority};
+use wireframe_proto::{
+    self as proto, Config, Envelope, EnvelopeCodec, EnvelopeProtocol, Heartbeat, Instant,
+    LengthDelimited, Priority, Role, View, WireframeProtocol,
+};
 
-use super::{Driver, Environment};
+use super::{Driver, Environment, pool};
 use crate::{
     app::WireframeApp,
     client::Client,
@@ -122,6 +126,59 @@ fn streams_that_fail_leave_nothing_behind() {
         assert!(listed <= 2, "{listed} places are listed");
     }
     assert!(driver.engine.stats().requests > 200);
+}
+
+/// Pings silent peers, and takes what they say for pushes.
+#[derive(Debug)]
+struct Pinging;
+
+impl WireframeProtocol for Pinging {
+    type Frame = Envelope;
+    type Error = std::convert::Infallible;
+    type Codec = EnvelopeCodec;
+    type Framing = LengthDelimited;
+    type Session = ();
+
+    fn codec(&self) -> EnvelopeCodec {
+        EnvelopeCodec
+    }
+
+    fn framing(&self) -> LengthDelimited {
+        LengthDelimited::default()
+    }
+
+    fn classify(&self, _: &Envelope, _: &View<'_, ()>) -> Role {
+        Role::Push
+    }
+
+    fn ping(&self, _: &mut proto::Context<'_, Self>) -> Option<Envelope> {
+        Some(Envelope::new(9, "ping"))
+    }
+}
+
+#[test]
+fn a_ping_is_encoded_into_a_pooled_buffer() {
+    while pool::take_write().is_some() {}
+    pool::put_write(Vec::with_capacity(10_000));
+    let simulation = Simulation::new();
+    let mut config = Config::default();
+    let second = Duration::from_secs(1);
+    config.heartbeat = Some(Heartbeat::pinging(second, second));
+    let app = WireframeApp::with_protocol(Pinging).config(config);
+    let (near, mut peer) = link(1 << 20);
+    let environment = simulation.environment();
+    let mut driver = Driver::server(&app.build().unwrap(), near, None, &environment);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
+    simulation.clock().advance(second);
+    assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
+    assert!(peer.receive().ends_with(b"ping"));
+    // The one that was there, and no small one beside it.
+    assert_eq!(
+        pool::take_write().map(|buffer| buffer.capacity()),
+        Some(10_000)
+    );
+    assert!(pool::take_write().is_none());
 }
 
 /// Runs something, once, when the driver looks at its alarm: after it found nothing more
