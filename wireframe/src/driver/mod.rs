@@ -79,7 +79,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Answers that have more than could be taken.
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
-    waiting_pushes: VecDeque<P::Frame>,
+    /// There, and boxed, only while there are any.
+    waiting_pushes: Option<Box<VecDeque<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
@@ -92,7 +93,7 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// The transport may hold back what it has taken.
     unflushed: bool,
     /// How the connection ended.
-    ended: Option<CloseReason>,
+    ended: Option<Box<CloseReason>>,
     /// What outlives the engine has ended, too.
     is_over: bool,
     /// Pushes on their way from the mailbox to the engine.
@@ -179,7 +180,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             sleep: None,
             runnable: VecDeque::new(),
             blocked: Vec::new(),
-            waiting_pushes: VecDeque::new(),
+            waiting_pushes: None,
             pushes_handled: 0,
             connected: false,
             peer_gone: false,
@@ -323,7 +324,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         for _ in 0..TURNS {
             let again = self.turn(cx);
             if let Some(reason) = self.ended.take() {
-                return Poll::Ready(reason);
+                return Poll::Ready(*reason);
             }
             if again || self.set_alarm(cx) {
                 continue;

@@ -1,6 +1,6 @@
 //! Frames that the peer pushes: a client's, or a handler's.
 
-use std::{collections::VecDeque, task::Context};
+use std::task::Context;
 
 use super::{
     Driver,
@@ -31,10 +31,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         if self.app.on_push.is_none() {
             self.drop_push(frame);
-        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_empty() {
+        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_none() {
             self.start_push(frame, cx);
-        } else if self.waiting_pushes.len() < MAX_PUSHES_WAITING {
-            self.waiting_pushes.push_back(frame);
+        } else if self.pushes_waiting() < MAX_PUSHES_WAITING {
+            self.waiting_pushes.get_or_insert_default().push_back(frame);
         } else {
             let dropped = self.drop_push(frame);
             if dropped.is_power_of_two() {
@@ -42,6 +42,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
             }
         }
+    }
+
+    fn pushes_waiting(&self) -> usize {
+        let waiting = self.waiting_pushes.as_ref();
+        waiting.map_or(0, |waiting| waiting.len())
     }
 
     /// Drops a frame that the peer pushed, and says how many that makes.
@@ -53,23 +58,19 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether a pushed frame waits although its handler may start.
     pub(super) fn may_start_push(&self) -> bool {
-        !self.waiting_pushes.is_empty()
-            && self.pushes_handled < MAX_PUSHES_HANDLED
-            && self.is_open()
+        self.waiting_pushes.is_some() && self.pushes_handled < MAX_PUSHES_HANDLED && self.is_open()
     }
 
     /// Starts handlers of pushed frames that had to wait for others to end.
     pub(super) fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
-        if self.waiting_pushes.is_empty() {
-            return;
-        }
         while self.may_start_push()
-            && let Some(frame) = self.waiting_pushes.pop_front()
+            && let Some(waiting) = &mut self.waiting_pushes
+            && let Some(frame) = waiting.pop_front()
         {
+            if waiting.is_empty() {
+                self.waiting_pushes = None;
+            }
             self.start_push(frame, cx);
-        }
-        if self.waiting_pushes.is_empty() {
-            self.waiting_pushes = VecDeque::new();
         }
     }
 

@@ -72,7 +72,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Preamble | Event::Control => {
                 let _ = self.engine.fill(self.now);
             }
-            Event::Closed(reason) => self.ended = Some(reason),
+            Event::Closed(reason) => self.ended = Some(Box::new(reason)),
             _ => {}
         }
     }
@@ -81,7 +81,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.runnable.clear();
         self.blocked.clear();
         self.pushes_handled = 0;
-        for frame in std::mem::take(&mut self.waiting_pushes) {
+        for frame in self
+            .waiting_pushes
+            .take()
+            .into_iter()
+            .flat_map(|waiting| *waiting)
+        {
             self.drop_push(frame);
         }
         self.tasks.clear(task::discard);
