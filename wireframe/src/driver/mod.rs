@@ -79,7 +79,11 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Answers that have more than could be taken.
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
-    /// There, and boxed, only while there are any.
+    /// There only while there are any.
+    #[expect(
+        clippy::box_collection,
+        reason = "every connection has room for it, and few have any"
+    )]
     waiting_pushes: Option<Box<VecDeque<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
