@@ -28,6 +28,16 @@ int main(void) {
         fprintf(stderr, "no-std: expected silence for part of a frame, got %td\n", said);
         return 1;
     }
+    uint8_t many[33];
+    for (size_t i = 0; i < sizeof many; i += 11) {
+        memcpy(many + i, requests, 11);
+        many[i + 6] = (uint8_t)i;
+    }
+    said = wireframe_echo(many, sizeof many, replies, sizeof replies);
+    if (said != -1) {
+        fprintf(stderr, "no-std: expected the third request to find no token, got %td\n", said);
+        return 1;
+    }
     puts("no-std: 2 envelopes echoed by the engine, without std");
     return 0;
 }

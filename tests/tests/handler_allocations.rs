@@ -2,6 +2,7 @@
 //! one, and what layers add.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Waker},
 };
@@ -10,7 +11,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use wireframe::{
-    Driver, Envelope, EnvelopeProtocol, Inbound, Request, Response, WireframeApp,
+    Conversation, Driver, Envelope, EnvelopeProtocol, Inbound, Request, RequestBody, Response,
+    WireframeApp,
     testing::{Link, Simulation, link},
 };
 
@@ -51,10 +53,14 @@ impl Served {
     }
 }
 
+/// The allocations for one request of an app.
+fn per_request(app: WireframeApp) -> u64 {
+    warm(&mut Served::new(app))
+}
+
 /// The allocations for one request, once the connection is warm. What a batch takes as a
 /// whole, however many requests it has, is left out.
-fn per_request(app: WireframeApp) -> u64 {
-    let mut served = Served::new(app);
+fn warm(served: &mut Served) -> u64 {
     let batch = requests();
     for _ in 0..20 {
         served.echo(&batch);
@@ -75,6 +81,10 @@ async fn echo_later(Inbound(frame): Inbound<Envelope>) -> Envelope {
     frame
 }
 
+async fn converse(mut peer: Conversation) {
+    while let Ok(Some(_)) = peer.next().await {}
+}
+
 fn app() -> WireframeApp {
     WireframeApp::new()
 }
@@ -90,6 +100,36 @@ fn a_plain_function_is_called_without_an_allocation() {
 fn an_async_function_takes_one_box() {
     // rule: APP-1
     assert_eq!(per_request(app().route(1, echo_later)), 1);
+}
+
+#[test]
+fn handlers_that_converse_cost_those_of_other_routes_nothing() {
+    // rule: APP-1
+    let app = || {
+        app()
+            .route(1, echo)
+            .route(2, converse)
+            .route(3, |_: RequestBody| ())
+            .route(4, std::future::pending::<()>)
+    };
+    assert_eq!(per_request(app()), 0);
+    // Beside one that is at work it is as beside any other that is.
+    let beside = |route| {
+        let mut served = Served::new(app());
+        served.peer.send(&[0, 0, 0, 4, route, 1, 99, 0]);
+        warm(&mut served)
+    };
+    assert_eq!(beside(2), beside(4));
+}
+
+#[test]
+fn a_stream_of_frames_takes_one_box() {
+    // rule: RESP-1
+    let info = measure(|| {
+        let stream = async_stream::stream! { yield Envelope::new(1, "frame"); };
+        drop(Response::<_, Infallible>::frames(stream));
+    });
+    assert_eq!(info.count_total, 1);
 }
 
 #[test]

@@ -4,7 +4,10 @@ use alloc::{boxed::Box, collections::VecDeque};
 
 use hashbrown::HashMap;
 
-use crate::ids::{CallId, CallKind, CorrelationId};
+use crate::{
+    forgotten::Forgotten,
+    ids::{CallId, CallKind, CorrelationId},
+};
 
 /// Forgotten calls whose ids are remembered, so that their late replies are told from
 /// frames that the peer sends of its own accord; and those without an id whose turn has
@@ -24,13 +27,21 @@ struct Table {
     /// Calls that somebody waits for, each with its id, if it has one.
     pending: HashMap<CallId, Option<CorrelationId>>,
     /// Calls with an id, forgotten ones too.
-    by_id: HashMap<CorrelationId, CallId>,
+    by_id: HashMap<CorrelationId, Named>,
     /// Calls without an id, in wire order, forgotten ones too.
     in_order: VecDeque<CallId>,
-    /// Forgotten calls with an id, oldest first.
-    forgotten: VecDeque<(CorrelationId, CallId)>,
+    /// Forgotten calls with an id; their ids all stand in `by_id`.
+    forgotten: Forgotten,
     /// Forgotten calls without an id whose turn has not come.
     forgotten_unnamed: usize,
+}
+
+/// A call with an id.
+#[derive(Debug)]
+struct Named {
+    call: CallId,
+    /// Its place among the forgotten, if it is one of them.
+    forgotten: Option<u32>,
 }
 
 impl Calls {
@@ -73,7 +84,8 @@ impl Calls {
         let table = self.table.get_or_insert_with(Box::default);
         table.pending.insert(call, id);
         if let Some(id) = id {
-            table.by_id.insert(id, call);
+            let forgotten = None;
+            table.by_id.insert(id, Named { call, forgotten });
         }
         call
     }
@@ -121,22 +133,27 @@ impl Table {
             return false;
         };
         match id {
-            Some(id) => self.forgotten.push_back((id, call)),
+            Some(id) => self.remember(id),
             None => self.forgotten_unnamed += 1,
         }
-        if self.forgotten.len() > REMEMBERED
-            && let Some((id, call)) = self.forgotten.pop_front()
-            && self.by_id.get(&id) == Some(&call)
-        {
-            self.by_id.remove(&id);
-        }
         true
+    }
+
+    fn remember(&mut self, id: CorrelationId) {
+        if let Some(named) = self.by_id.get_mut(&id) {
+            named.forgotten = Some(self.forgotten.remember(id));
+        }
+        if self.forgotten.len() > REMEMBERED
+            && let Some(oldest) = self.forgotten.release_oldest()
+        {
+            self.by_id.remove(&oldest);
+        }
     }
 
     /// Which call a reply answers, forgotten or not.
     fn answered(&self, to: Option<CorrelationId>) -> Option<CallId> {
         match to {
-            Some(id) => self.by_id.get(&id).copied(),
+            Some(id) => self.by_id.get(&id).map(|named| named.call),
             None => self.in_order.front().copied(),
         }
     }
@@ -145,16 +162,33 @@ impl Table {
         let call = self.answered(to)?;
         let waited_for = self.pending.contains_key(&call);
         if last {
-            match to {
-                Some(id) => drop(self.by_id.remove(&id)),
-                None => drop(self.in_order.pop_front()),
-            }
+            self.end(to, waited_for);
             self.pending.remove(&call);
-            if to.is_none() && !waited_for {
-                self.end_forgotten_unnamed();
-            }
+        } else if let Some(id) = to
+            && let Some(place) = self.by_id.get(&id).and_then(|named| named.forgotten)
+        {
+            // There is more of it to come.
+            self.forgotten.renew(place);
         }
         waited_for.then_some(call)
+    }
+
+    /// The last frame of a reply has come.
+    fn end(&mut self, to: Option<CorrelationId>, waited_for: bool) {
+        match to {
+            Some(id) => {
+                let named = self.by_id.remove(&id);
+                if let Some(place) = named.and_then(|named| named.forgotten) {
+                    self.forgotten.release(place);
+                }
+            }
+            None => {
+                self.in_order.pop_front();
+                if !waited_for {
+                    self.end_forgotten_unnamed();
+                }
+            }
+        }
     }
 
     fn end_forgotten_unnamed(&mut self) {

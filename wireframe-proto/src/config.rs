@@ -235,7 +235,10 @@ pub enum UnsentPushes {
     Counted,
     /// They come back as [`Undelivered`](crate::Event::Undelivered), as those that were
     /// still queued do. Each frame is kept until the transport has taken its last byte, so
-    /// at most one of those that come back has reached the peer in part.
+    /// at most one of those that come back has reached the peer in part. It is dropped when
+    /// [`transmit`](crate::Connection::transmit),
+    /// [`take_released`](crate::Connection::take_released) or
+    /// [`shrink`](crate::Connection::shrink) is next called.
     Returned,
 }
 

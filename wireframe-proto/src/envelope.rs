@@ -85,9 +85,9 @@ impl EnvelopeProtocol {
     /// streaming call is its last. Calls that are not streaming are the same either way:
     /// their first reply is their last.
     ///
-    /// An answer that fails, because a frame of it is too long, then closes the
-    /// connection: this protocol has no word for it, and a stream without an end would
-    /// keep its caller waiting.
+    /// *Every* answer that fails then closes the connection, that to a plain call too:
+    /// this protocol has no word for a failure, and the answering end cannot know whether
+    /// the caller waits for a stream, which would have no end.
     ///
     /// ```
     /// use wireframe_proto::EnvelopeProtocol;

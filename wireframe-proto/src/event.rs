@@ -14,7 +14,8 @@ use crate::{
 #[non_exhaustive]
 pub enum Event<F> {
     /// A [preamble](crate::WireframeProtocol::preamble) is through: what follows is
-    /// frames. It does not come where there is none.
+    /// frames. It does not come where there is none, unless more bytes were needed to see
+    /// that.
     Preamble,
     /// A command starts: run its handler, then finish it.
     Request {
@@ -26,9 +27,13 @@ pub enum Event<F> {
     /// A command arrived and waits for others to end.
     HeldBack(RequestInfo),
     /// A command's body has something new for
-    /// [`next_body`](crate::Connection::next_body): a frame, its end, or an error. Also
-    /// that there will be nothing, because the command has failed.
+    /// [`next_body`](crate::Connection::next_body): a frame, its end, or an error.
     Body(RequestInfo),
+    /// A command has failed while its handler was at work, because a frame of its answer
+    /// could not be encoded: stop the handler. Nothing of it is taken any more, and the
+    /// command's place in flight is free, or will be once the protocol's word on the
+    /// failure has gone.
+    Failed(RequestInfo),
     /// A control frame arrived and its hook has run.
     Control,
     /// A reply to a call.
@@ -117,7 +122,7 @@ pub enum UndeliveredReason {
 pub enum Body<F> {
     /// The next frame.
     Frame(F),
-    /// None yet: an [`Event::Body`] will follow.
+    /// None yet: an [`Event::Body`] will follow, or an [`Event::Failed`].
     Pending,
     /// The last frame has been taken.
     End,

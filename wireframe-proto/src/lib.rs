@@ -138,6 +138,7 @@ mod context;
 mod envelope;
 mod error;
 mod event;
+mod forgotten;
 mod fragment;
 mod heartbeat;
 mod ids;

@@ -327,7 +327,8 @@ impl<S: fmt::Debug> fmt::Debug for View<'_, S> {
 /// What the protocol makes of the first bytes that a peer sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preamble<F> {
-    /// There is none: the first byte is a frame's. No event tells of it.
+    /// There is none: the first byte is a frame's. No event tells of it, unless the protocol
+    /// was asked before and said [`Incomplete`](Self::Incomplete).
     Absent,
     /// More bytes are needed.
     Incomplete,

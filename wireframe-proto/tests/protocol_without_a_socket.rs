@@ -35,6 +35,7 @@ enum Line {
     Say(String),
 }
 
+// ANCHOR: framing
 /// A framing without headers: a unit is what ends with a line feed.
 struct Lines;
 
@@ -55,6 +56,7 @@ impl FragmentStrategy<Line> for Lines {
         Ok(())
     }
 }
+// ANCHOR_END: framing
 
 /// What a line says.
 struct LineCodec;
@@ -337,6 +339,7 @@ fn an_answer_that_cannot_be_said_leaves_no_byte_on_the_wire() {
     assert_eq!(bench.said(), "CANNOT SAY\n");
 }
 
+// ANCHOR: malformed
 #[test]
 fn malformed_input_gets_a_last_word_with_its_code() {
     // rule: HOOK-6
@@ -350,6 +353,7 @@ fn malformed_input_gets_a_last_word_with_its_code() {
     assert_eq!(bench.said(), "STORED\nERROR 2\n", "and no answer to GET");
     assert!(bench.connection.wants().half_close);
 }
+// ANCHOR_END: malformed
 
 #[test]
 fn the_session_counts_what_was_said() {
@@ -359,6 +363,7 @@ fn the_session_counts_what_was_said() {
     assert_eq!(bench.connection.session().lines_sent, 3);
 }
 
+// ANCHOR: time
 #[test]
 fn an_idle_peer_is_told_goodbye_when_its_time_is_over() {
     // rule: LIM-3
@@ -372,6 +377,7 @@ fn an_idle_peer_is_told_goodbye_when_its_time_is_over() {
     bench.wait(Duration::from_millis(1));
     assert_eq!(bench.said(), "BYE\n");
 }
+// ANCHOR_END: time
 
 #[test]
 fn a_drained_connection_answers_what_is_under_way_and_takes_nothing_new() {

@@ -5,7 +5,11 @@ use std::{any, error::Error, fmt, io};
 use thiserror::Error;
 use wireframe_proto::{AnswerError, Malformed, Unencodable};
 
-use crate::{clock::Elapsed, push::PushError};
+use crate::{
+    client::CallError,
+    clock::Elapsed,
+    push::{PushError, TryPushError},
+};
 
 /// An error of any kind, as tower's layers have it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -31,8 +35,25 @@ impl ProtocolError for std::convert::Infallible {}
 /// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error), which decides what
 /// the peer is told.
 ///
-/// The question mark makes one from the protocol's error, an [`io::Error`], a
-/// [`PushError`], an [`Elapsed`], and a [`BoxError`].
+/// The question mark makes one from the protocol's error, and from
+///
+/// * an [`io::Error`], a [`PushError`], [`TryPushError::Closed`], a
+///   [`BodyError`](crate::BodyError) and a [`SendError`](crate::SendError): the fatal `Io`.
+///   A handler that can go on without its push or its body looks at the error itself.
+/// * an [`Elapsed`], a [`CallError`], and any other [`TryPushError`], which say nothing
+///   against the connection: [`Other`](Self::Other).
+/// * a [`BoxError`]: whatever it was before it was boxed, or `Other`.
+///
+/// The error of another library is boxed first:
+///
+/// ```
+/// use wireframe::{BoxError, WireframeError};
+///
+/// fn number(text: &str) -> Result<u32, WireframeError<std::convert::Infallible>> {
+///     Ok(text.parse().map_err(BoxError::from)?)
+/// }
+/// assert!(matches!(number("one"), Err(WireframeError::Other(_))));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireframeError<E> {
@@ -80,6 +101,27 @@ impl<E: ProtocolError> From<E> for WireframeError<E> {
 impl<E, F> From<PushError<F>> for WireframeError<E> {
     fn from(error: PushError<F>) -> Self {
         Self::Io(error.into())
+    }
+}
+
+/// What is refused for now may go another time. The frame is dropped; what the protocol is
+/// told is a `TryPushError<()>`.
+impl<E, F> From<TryPushError<F>> for WireframeError<E> {
+    fn from(error: TryPushError<F>) -> Self {
+        match error.without_frame() {
+            error @ TryPushError::Closed(()) => Self::Io(error.into()),
+            error @ (TryPushError::Full(()) | TryPushError::RateLimited { .. }) => {
+                Self::Other(error.into())
+            }
+        }
+    }
+}
+
+/// A call fails for the sake of the connection that it was made on, which is mostly
+/// another than the handler's.
+impl<E> From<CallError> for WireframeError<E> {
+    fn from(error: CallError) -> Self {
+        Self::Other(error.into())
     }
 }
 

@@ -4,6 +4,7 @@ mod app;
 mod broadcast;
 mod client;
 mod clock;
+mod contain;
 mod conversation;
 mod driver;
 mod error;

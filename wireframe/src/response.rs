@@ -11,6 +11,7 @@ use std::{
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use wireframe_proto::Envelope;
 
 use crate::{
@@ -61,7 +62,7 @@ impl<F, E> Response<F, E> {
         E: 'static,
     {
         Self::Stream(Box::pin(Infallibly {
-            frames: Box::pin(stream),
+            frames: stream,
             error: PhantomData,
         }))
     }
@@ -94,17 +95,20 @@ impl<F, E> fmt::Debug for Response<F, E> {
     }
 }
 
-/// A stream of frames as one that may fail.
-struct Infallibly<S, E> {
-    frames: Pin<Box<S>>,
-    error: PhantomData<fn() -> E>,
+pin_project! {
+    /// A stream of frames as one that may fail.
+    struct Infallibly<S, E> {
+        #[pin]
+        frames: S,
+        error: PhantomData<fn() -> E>,
+    }
 }
 
 impl<F, E, S: Stream<Item = F>> Stream for Infallibly<S, E> {
     type Item = Result<F, WireframeError<E>>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.frames.as_mut().poll_next(cx).map(|next| next.map(Ok))
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.project().frames.poll_next(cx).map(|next| next.map(Ok))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -16,6 +16,7 @@ use wireframe_proto::ConnectionId;
 
 use crate::{
     app::{App, WireframeApp},
+    contain,
     driver::{Driver, Environment},
     error::BuildError,
     frame::Protocol,
@@ -171,7 +172,7 @@ impl ServerHandle {
         let connections: Vec<_> = state.connections.values().cloned().collect();
         drop(state);
         if let Some(acceptor) = acceptor {
-            acceptor.wake();
+            contain::wake(acceptor);
         }
         for connection in connections {
             connection.close();

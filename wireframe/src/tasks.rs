@@ -9,6 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use crate::{
+    contain,
     rt::Spawn,
     sync::{Arc, Mutex, lock},
 };
@@ -104,7 +105,7 @@ impl Drop for Tracked {
         }
         let waiting = std::mem::take(&mut running.waiting);
         drop(running);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(contain::wake);
     }
 }
 

@@ -95,20 +95,6 @@ impl<P: WireframeProtocol> Connection<P> {
         self.await_rest(index);
     }
 
-    /// The command fails while its handler is at work; if that awaits a body frame, it is
-    /// told that there will be none.
-    pub(super) fn tell_of_failure(&mut self, index: u32) {
-        if let Some(command) = self.commands.at(index)
-            && command.stage == Stage::Running
-            && let Some(body) = &command.body
-            && body.deadline.is_some()
-            && !body.discarding
-        {
-            let event = Event::Body(command.info);
-            self.events.push_back(event);
-        }
-    }
-
     /// Drops what has come of a body, and what will. What has been answered so far does
     /// not wait for that.
     fn begin_discarding(&mut self, index: u32) {

@@ -74,7 +74,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// The ping that was owed has gone, or there is none.
     pub(super) fn note_ping(&mut self) {
         let end = self.transmit.end();
-        if let Some(pulse) = &mut self.pulse {
+        // The protocol may have set another heartbeat, whose silence has only begun.
+        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.owes_ping()) {
             pulse.pinged(end, self.now);
         }
     }

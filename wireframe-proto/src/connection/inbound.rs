@@ -130,12 +130,11 @@ impl<P: WireframeProtocol> Connection<P> {
         self.control.len() >= self.config.limits.max_control.get()
     }
 
-    /// Whether the engine reads: it decodes, or an exclusive command is under way and
-    /// there is room to read ahead, so that the peer's end is seen.
+    /// Whether the engine reads: it decodes, or an exclusive command is under way or the
+    /// input is held, and there is room to read ahead, so that the peer's end is seen.
     pub(super) fn reads(&self) -> bool {
         self.may_decode()
-            || (!self.input_held
-                && self.commands.exclusive().is_some()
+            || ((self.input_held || self.commands.exclusive().is_some())
                 && self.receive.len() < self.config.limits.read_buffer.get())
     }
 

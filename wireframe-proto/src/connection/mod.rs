@@ -200,7 +200,8 @@ pub enum State {
 #[non_exhaustive]
 pub struct Wants {
     /// Read from the transport. While this is false the engine is at a bound of its
-    /// own, or its [input is held](Connection::hold_input), and the peer has to wait.
+    /// own, or its [input is held](Connection::hold_input) and it has read ahead as much
+    /// as it may, and the peer has to wait.
     pub read: bool,
     /// Send what [`Connection::transmit`] lends.
     pub write: bool,

@@ -225,21 +225,20 @@ impl<P: WireframeProtocol> Connection<P> {
         let Some(command) = self.commands.at(index) else {
             return;
         };
-        let (info, failed) = (
-            command.info,
-            command.stage == Stage::Finished(Outcome::Failed),
-        );
+        let (info, stage) = (command.info, command.stage);
         let error = match self.encode(&mut frame, Some(info)) {
             Ok(None) => return,
             Ok(Some(rest)) => return self.begin_message(frame, Origin::Answer(index), rest),
             Err(error) => error,
         };
-        if failed {
+        if stage == Stage::Finished(Outcome::Failed) {
             // What the protocol had to say to the failure is itself unencodable.
             tracing::warn!(connection = %self.peer.id, %error, "an error answer was dropped");
         } else {
             self.commands.discard_answer(index);
-            self.tell_of_failure(index);
+            if stage == Stage::Running {
+                self.events.push_back(Event::Failed(info));
+            }
             self.fail_answer(index, AnswerError::Unencodable(error));
         }
     }
@@ -316,6 +315,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Lends the bytes to send; `None` if there are none.
     pub fn transmit(&mut self) -> Option<Transmit<'_>> {
+        self.pushes.forget_sent();
         if self.in_user_code || self.transmit.is_empty() {
             return None;
         }

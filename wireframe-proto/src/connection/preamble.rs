@@ -34,8 +34,10 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn begin(&mut self) {
         if self.opening == Opening::Unasked && self.is_open() {
             self.set_up();
-            self.opening = Opening::Awaited;
             self.ask_preamble(0);
+            if self.opening == Opening::Unasked {
+                self.opening = Opening::Awaited;
+            }
         }
     }
 
@@ -57,15 +59,18 @@ impl<P: WireframeProtocol> Connection<P> {
         self.receive = received;
         let max_preamble = self.config.limits.max_preamble.get();
         match preamble {
-            Preamble::Absent => self.opening = Opening::Done,
+            Preamble::Absent => {
+                let before = core::mem::replace(&mut self.opening, Opening::Done);
+                if before == Opening::Awaited {
+                    self.events.push_back(Event::Preamble);
+                }
+            }
             Preamble::Incomplete if len >= max_preamble => {
                 let at_least = len as u64 + 1;
                 let reason = limit_exceeded("max_preamble", max_preamble, at_least);
                 self.close_with_goodbye(reason);
             }
-            Preamble::Incomplete => {
-                self.starved_at = (len == self.receive.len()).then_some(len);
-            }
+            Preamble::Incomplete => self.starved_at = Some(len),
             Preamble::Done { len: taken, .. } if taken > len => {
                 let what = "the preamble is longer than what there was of it";
                 self.close_with_goodbye(CloseReason::Malformed(Malformed::new(what)));

@@ -93,15 +93,17 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Stops and starts input for a driver whose application is at a bound of its own.
     ///
-    /// While it is held nothing is decoded and [`Wants::read`](crate::Wants::read) is
-    /// false, as at the engine's own bounds. The peer has to wait, so the clocks of its
-    /// input stand still: heartbeat, idle, body, frame and preamble. Writing, all else
-    /// that is timed, pushes, and commands that were decoded before go on. A connection
-    /// that closes drops its input, held or not.
+    /// While it is held nothing is decoded. Bytes are still read, up to one
+    /// [read buffer](crate::Limits::read_buffer), so that it is seen if the peer is gone;
+    /// then [`Wants::read`](crate::Wants::read) is false, as at the engine's own bounds.
+    /// The peer has to wait for what it sent, so the clocks of its input stand still: idle,
+    /// body, frame and preamble; and that of the heartbeat while nothing more is read.
+    /// Writing, all else that is timed, pushes, and commands that were decoded before go
+    /// on. A connection that closes drops its input, held or not.
     ///
     /// What has come already waits, also behind the end of the peer's output and under
-    /// [`HalfClose::Ends`](crate::HalfClose::Ends): whoever holds input has to let it go
-    /// on, or end the connection.
+    /// [`HalfClose::Ends`](crate::HalfClose::Ends), and that end is heeded when all of it
+    /// has been decoded: whoever holds input has to let it go on, or end the connection.
     pub fn hold_input(&mut self, held: bool, now: Instant) {
         self.observe(now);
         if !self.in_user_code {

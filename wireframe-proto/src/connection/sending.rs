@@ -33,6 +33,19 @@ impl<P: WireframeProtocol> Connection<P> {
         pushed
     }
 
+    /// What [`Codec::encoded_len`] says of a frame, asked as a hook is: should it panic, the
+    /// connection ends as [`ProtocolPanicked`](crate::CloseReason::ProtocolPanicked). After that
+    /// nothing is measured, and this is 0.
+    pub fn measure(&mut self, frame: &P::Frame) -> usize {
+        if self.in_user_code {
+            return 0;
+        }
+        self.in_user_code = true;
+        let charge = self.codec.encoded_len(frame);
+        self.in_user_code = false;
+        charge
+    }
+
     /// Takes pushes that the caller has accepted, and empties `batch`: for
     /// [`PushBound::Caller`](crate::PushBound::Caller). They are taken whatever there is, until
     /// [`end_pushes`](Self::end_pushes) or the end of the connection; after that `batch`

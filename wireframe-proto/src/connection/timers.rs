@@ -165,8 +165,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Whether an engine that does not read waits for its peer nevertheless: no command
-    /// ends, so that others can begin, before more of a body has come.
+    /// Whether an engine that does not read waits for its peer nevertheless, and not for
+    /// an application that is slow.
     fn waits_for_peer(&self) -> bool {
         self.commands.wait_for_peer() && !self.control_is_full()
     }

@@ -3,7 +3,7 @@
 pub(crate) mod accepted;
 pub(crate) mod begun;
 pub(crate) mod commands;
-mod list;
+pub(crate) mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
 mod token_bucket;

@@ -270,6 +270,16 @@ impl<F> Pushes<F> {
         }
     }
 
+    /// Drops the frames that were kept and have been sent.
+    #[inline]
+    pub(crate) fn forget_sent(&mut self) {
+        if let Some(unsent) = &mut self.unsent {
+            for priority in Priority::ALL {
+                unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+            }
+        }
+    }
+
     /// The output that was encoded will not be sent. Where its frames were kept they are
     /// queued again, ahead of the others and in order, to be taken out as undelivered.
     pub(crate) fn abandon_encoded(&mut self) {
@@ -329,9 +339,7 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
-        if let Some(unsent) = &mut self.unsent {
-            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
-        }
+        self.forget_sent();
         match &mut self.ledger.accounts {
             Some(accounts) => core::mem::take(&mut accounts.of(priority).released),
             None => Released::default(),
@@ -345,6 +353,7 @@ impl<F> Pushes<F> {
                 *queue = VecDeque::new();
             }
         }
+        self.forget_sent();
         if let Some(unsent) = &mut self.unsent {
             unsent.shrink();
         }

@@ -68,15 +68,25 @@ pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtoc
 /// cannot fail for want of it. It can fail for the peer's fault; then the handler is not
 /// called, and the request has failed as if the handler had said so.
 ///
-/// An extractor of your own is made from others:
+/// An extractor of your own is made from others. It has to need and to take what they do,
+/// or else an app is built with handlers that can never be called: forward their
+/// [`check`](Self::check), and say with [`TAKES_FRAME`](Self::TAKES_FRAME) and
+/// [`TAKES_BODY`](Self::TAKES_BODY) what one of them takes.
 ///
 /// ```
-/// use wireframe::{Extract, Malformed, Parts, Protocol, RequestInfo, WireframeError};
+/// use wireframe::{
+///     BuildError, Extract, Malformed, Needs, Parts, Place, Protocol, RequestInfo, WireframeApp,
+///     WireframeError,
+/// };
 ///
 /// /// The correlation id of a request that has one.
 /// struct Named(u64);
 ///
 /// impl<P: Protocol> Extract<P> for Named {
+///     fn check(needs: &Needs<'_>) -> Result<(), BuildError> {
+///         <RequestInfo as Extract<P>>::check(needs)
+///     }
+///
 ///     fn extract(parts: &mut Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
 ///         match RequestInfo::extract(parts)?.correlation {
 ///             Some(id) => Ok(Self(id.0)),
@@ -84,11 +94,17 @@ pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtoc
 ///         }
 ///     }
 /// }
+///
+/// let app = WireframeApp::new().route(1, |Named(id): Named| id.to_string());
+/// assert!(app.build().is_ok());
+/// // What a peer pushes is no request.
+/// let app = WireframeApp::new().on_push(|_: Named| ());
+/// assert_eq!(app.build().unwrap_err(), BuildError::NoRequest(Place::OnPush));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler of the protocol `{P}`",
     label = "not an extractor",
-    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks` and `RequestInfo`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
+    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks`, `RequestInfo`, `Conversation<Frame>` and `RequestBody<Frame>`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
 )]
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.

@@ -9,8 +9,9 @@ use std::{
 
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant};
 
-use super::{CallError, ClientShared, Slot, limit::Limit};
+use super::{CallError, ClientShared, limit::Limit, slot::Slot};
 use crate::{
+    contain,
     push::PushCall,
     sync::{Arc, Mutex, lock},
 };
@@ -47,7 +48,7 @@ pub struct Call<F: 'static = Envelope> {
 impl<F> Call<F> {
     pub(super) fn new(client: Arc<ClientShared<F>>, order: AnswerOrder, frame: F) -> Self {
         let reply = ReplySlot::default();
-        let sending = client.begin(order, frame, Slot::Single(Arc::clone(&reply)));
+        let sending = client.begin(order, frame, Slot::single(Arc::clone(&reply)));
         Self {
             client,
             sending: Some(sending),
@@ -91,16 +92,20 @@ impl<F> Call<F> {
             drop(stale);
             return Poll::Pending;
         }
-        match std::mem::replace(&mut *reply, Reply::Done) {
+        let came = std::mem::replace(&mut *reply, Reply::Done);
+        drop(reply);
+        match came {
             Reply::Came(result) => Poll::Ready(result),
+            Reply::Lost => Poll::Ready(Err(self.client.lost())),
             Reply::Waiting { .. } | Reply::Done => Poll::Pending,
         }
     }
 
     /// Ends the call; the driver is told if it knows of it.
     fn give_up(&mut self) {
-        self.sending = None;
         let before = std::mem::replace(&mut *lock(&self.reply), Reply::Done);
+        // Only now: what is dropped with it would answer the call.
+        self.sending = None;
         if let Reply::Waiting {
             call: Some(call), ..
         } = before
@@ -158,6 +163,8 @@ pub(crate) enum Reply<F> {
         call: Option<CallId>,
     },
     Came(Result<F, CallError>),
+    /// The driver has let go of it; its connection knows why.
+    Lost,
     /// It was taken, or is not wanted any more.
     Done,
 }
@@ -178,23 +185,32 @@ pub(super) fn begun<F>(slot: &Mutex<Reply<F>>, id: CallId) -> bool {
             *call = Some(id);
             true
         }
-        Reply::Came(_) | Reply::Done => false,
+        Reply::Came(_) | Reply::Lost | Reply::Done => false,
     }
 }
 
 /// Hands a reply over, and wakes who waits for it. The first that comes is the call's.
 pub(super) fn come<F>(slot: &Mutex<Reply<F>>, result: Result<F, CallError>) {
+    settle(slot, Reply::Came(result));
+}
+
+/// Nobody will answer the call any more.
+pub(super) fn lose<F>(slot: &Mutex<Reply<F>>) {
+    settle(slot, Reply::Lost);
+}
+
+fn settle<F>(slot: &Mutex<Reply<F>>, how: Reply<F>) {
     let mut reply = lock(slot);
     if !matches!(*reply, Reply::Waiting { .. }) {
         drop(reply);
         return;
     }
-    let before = std::mem::replace(&mut *reply, Reply::Came(result));
+    let before = std::mem::replace(&mut *reply, how);
     drop(reply);
     if let Reply::Waiting {
         waker: Some(waker), ..
     } = before
     {
-        waker.wake();
+        contain::wake(waker);
     }
 }

@@ -1,77 +1,37 @@
 //! The driver's side of a client.
 
-use std::{fmt, task::Waker};
+use std::task::Waker;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 use wireframe_proto::{
-    CallId, CallKind, CloseReason, Connection, Refusal, Unencodable, WireframeProtocol,
+    CallId, CallKind, CloseReason, Connection, Refusal, State, Unencodable, WireframeProtocol,
 };
 
 use super::{
     CallError,
-    call::{self, ReplySlot},
     inbox::Inbox,
     pushes::MAX_PUSHES,
     replies::{self, QueueSlot},
+    slot::Slot,
 };
 use crate::{
-    push::{Batch, Encoding, QueuedCall},
+    contain,
+    push::Batch,
     sync::{Arc, Mutex, lock},
 };
-
-/// Where what answers a call goes.
-#[derive(Clone)]
-pub(crate) enum Slot<F> {
-    Single(ReplySlot<F>),
-    Stream(QueueSlot<F>),
-}
-
-impl<F> Slot<F> {
-    fn kind(&self) -> CallKind {
-        match self {
-            Self::Single(_) => CallKind::Single,
-            Self::Stream(_) => CallKind::Streaming,
-        }
-    }
-
-    /// The call has begun; says whether anybody waits for what answers it.
-    fn begun(&self, id: CallId) -> bool {
-        match self {
-            Self::Single(slot) => call::begun(slot, id),
-            Self::Stream(slot) => replies::begun(slot, id),
-        }
-    }
-
-    fn fail(&self, error: CallError) {
-        match self {
-            Self::Single(slot) => call::come(slot, Err(error)),
-            Self::Stream(slot) => replies::end(slot, Some(error)),
-        }
-    }
-
-    /// The answer has ended behind its last frame, if it had any.
-    fn end(&self) {
-        match self {
-            // One that has got its frame keeps it.
-            Self::Single(slot) => call::come(slot, Err(CallError::Empty)),
-            Self::Stream(slot) => replies::end(slot, None),
-        }
-    }
-}
-
-impl<F> fmt::Debug for Slot<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Slot").field(&self.kind()).finish()
-    }
-}
 
 /// The driver's side of a client.
 pub(crate) struct Caller<F> {
     inbox: Arc<Mutex<Inbox<F>>>,
     calls: HashMap<CallId, Slot<F>>,
+    /// Calls that a closing connection refused. They fail when it says why it closes.
+    refused: Vec<Slot<F>>,
     /// The stream that was full when it last got a frame: until there is room again the
     /// connection takes no input.
     full: Option<QueueSlot<F>>,
+    /// Empty but while those who wait for a push are woken; kept, so that a push that
+    /// somebody waits for allocates nothing.
+    waking: Vec<Waker>,
 }
 
 impl<F> Caller<F> {
@@ -79,7 +39,9 @@ impl<F> Caller<F> {
         Self {
             inbox,
             calls: HashMap::new(),
+            refused: Vec::new(),
             full: None,
+            waking: Vec::new(),
         }
     }
 
@@ -91,34 +53,43 @@ impl<F> Caller<F> {
         engine: &mut Connection<P>,
     ) -> Batch<F> {
         let mut refused = Batch::default();
-        let calls = std::mem::take(&mut batch.calls);
-        let mut begin = |place: usize, call: QueuedCall<F>| {
-            let accepted = batch.low.get_mut(place)?;
-            match engine.register_call(&mut accepted.frame, call.id, call.slot.kind()) {
+        let Batch { low, calls, .. } = batch;
+        let mut places = Vec::new();
+        for (place, call) in calls.iter_mut() {
+            let Some(accepted) = low.get_mut(*place) else {
+                continue;
+            };
+            // The protocol may panic here: then this call and the next ones fail with the
+            // batch, when it is known why.
+            let begun = engine.register_call(&mut accepted.frame, call.id, call.slot.kind());
+            let slot = call.slot.take();
+            match begun {
                 Ok(id) => {
                     accepted.begin_call(id);
-                    self.begun(id, call.slot, engine);
-                    None
+                    self.begun(id, slot, engine);
                 }
                 Err(refusal) => {
-                    let error = match refusal {
-                        Refusal::Closed => CallError::Closed(lock(&self.inbox).end_reason()),
-                        _ => CallError::Unsent(refusal.to_string()),
-                    };
-                    call.slot.fail(error);
-                    Some(place)
+                    places.push(*place);
+                    self.refuse(slot, &refusal, engine.state());
                 }
             }
-        };
-        let places: Vec<_> = calls
-            .into_iter()
-            .filter_map(|(place, call)| begin(place, call))
-            .collect();
+        }
+        calls.clear();
         // From the back, so that those before keep their places.
         for place in places.into_iter().rev() {
-            refused.low.extend(batch.low.remove(place));
+            refused.low.extend(low.remove(place));
         }
         refused
+    }
+
+    fn refuse(&mut self, slot: Slot<F>, refusal: &Refusal, state: State) {
+        match (refusal, state) {
+            (Refusal::Closed, State::Draining) => {
+                slot.fail(CallError::Closed(CloseReason::Drained));
+            }
+            (Refusal::Closed, _) => self.refused.push(slot),
+            _ => slot.fail(CallError::Unsent(refusal.to_string())),
+        }
     }
 
     /// A call has begun; perhaps nobody waits for its reply already.
@@ -177,33 +148,28 @@ impl<F> Caller<F> {
     /// Hands a reply over. False if no more of them may come before
     /// [`has_room_again`](Self::has_room_again).
     #[must_use]
-    pub(crate) fn replied(
+    pub(crate) fn replied<P: WireframeProtocol<Frame = F>>(
         &mut self,
         call: CallId,
         frame: F,
         last: bool,
-        encoding: &dyn Encoding<F>,
+        engine: &mut Connection<P>,
     ) -> bool {
-        let ended;
-        let slot = if last {
-            ended = self.calls.remove(&call);
-            ended.as_ref()
-        } else {
-            self.calls.get(&call)
+        let Entry::Occupied(entry) = self.calls.entry(call) else {
+            return true;
         };
-        match slot {
-            Some(Slot::Single(slot)) => call::come(slot, Ok(frame)),
-            Some(Slot::Stream(slot)) => {
-                let charge = encoding.encoded_len(&frame);
-                let full = replies::come(slot, frame, charge);
-                if last {
-                    replies::end(slot, None);
-                } else if full {
-                    self.full = Some(Arc::clone(slot));
-                    return false;
-                }
-            }
-            None => {}
+        // Before the call is taken out: the protocol may panic here.
+        let charge = match entry.get().kind() {
+            CallKind::Single => 0,
+            CallKind::Streaming => engine.measure(&frame),
+        };
+        if last {
+            entry.remove().complete(frame, charge);
+            return true;
+        }
+        if let Some(full) = entry.get().come(frame, charge) {
+            self.full = Some(Arc::clone(full));
+            return false;
         }
         true
     }
@@ -235,9 +201,10 @@ impl<F> Caller<F> {
             None
         };
         inbox.pushes.push_back(frame);
-        let wakers = std::mem::take(&mut inbox.wakers);
+        let wakers = inbox.wakers.drain().map(|(_, waker)| waker);
+        self.waking.extend(wakers);
         drop(inbox);
-        wakers.into_values().for_each(Waker::wake);
+        self.waking.drain(..).for_each(contain::wake);
         oldest
     }
 
@@ -247,17 +214,15 @@ impl<F> Caller<F> {
             .ended
             .get_or_insert_with(|| reason.clone());
         self.full = None;
-        for (_, slot) in self.calls.drain() {
+        let calls = std::mem::take(&mut self.calls).into_values();
+        for slot in calls.chain(std::mem::take(&mut self.refused)) {
             slot.fail(CallError::Closed(reason.clone()));
         }
     }
 
-    /// The connection has ended; these calls had not begun.
-    pub(crate) fn end(&mut self, reason: &CloseReason, queued: &[(usize, QueuedCall<F>)]) {
-        for (_, call) in queued {
-            call.slot.fail(CallError::Closed(reason.clone()));
-        }
+    /// The connection has ended. Calls that have not begun fail when they are dropped.
+    pub(crate) fn end(&mut self) {
         let wakers = std::mem::take(&mut lock(&self.inbox).wakers);
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_values().for_each(contain::wake);
     }
 }

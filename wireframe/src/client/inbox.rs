@@ -20,12 +20,6 @@ pub(crate) struct Inbox<F> {
     pub(super) given_up: Vec<CallId>,
 }
 
-impl<F> Inbox<F> {
-    pub(super) fn end_reason(&self) -> CloseReason {
-        self.ended.clone().unwrap_or(CloseReason::Drained)
-    }
-}
-
 impl<F> Default for Inbox<F> {
     fn default() -> Self {
         Self {

@@ -7,6 +7,7 @@ mod limit;
 mod pushes;
 mod reconnect;
 mod replies;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,11 @@ use thiserror::Error;
 use wireframe_proto::{AnswerOrder, CallId, CloseReason, CorrelationId, EnvelopeProtocol, Side};
 
 pub use call::Call;
-pub(crate) use caller::{Caller, Slot};
+pub(crate) use caller::Caller;
 pub use pushes::{Lagged, Pushes};
 pub use reconnect::{Backoff, Jitter, Reconnecting};
 pub use replies::Replies;
+pub(crate) use slot::Slot;
 
 use self::inbox::Inbox;
 use crate::{
@@ -69,9 +71,17 @@ impl<F> ClientShared<F> {
         self.push.wake_driver();
     }
 
-    /// The error of a call that the connection does not take.
+    /// The error of a call that the connection does not take: it drains, if it has not
+    /// said how it ended.
     fn closed(&self) -> CallError {
-        CallError::Closed(lock(&self.inbox).end_reason())
+        let ended = lock(&self.inbox).ended.clone();
+        CallError::Closed(ended.unwrap_or(CloseReason::Drained))
+    }
+
+    /// The error of a call that its driver has let go of.
+    fn lost(&self) -> CallError {
+        let ended = lock(&self.inbox).ended.clone();
+        CallError::Closed(ended.unwrap_or(CloseReason::Aborted))
     }
 }
 

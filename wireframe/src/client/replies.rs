@@ -12,8 +12,9 @@ use std::{
 use futures_core::Stream;
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant, PushCapacity};
 
-use super::{CallError, ClientShared, Slot, limit::Limit};
+use super::{CallError, ClientShared, limit::Limit, slot::Slot};
 use crate::{
+    contain,
     push::PushCall,
     sync::{Arc, Mutex, lock},
 };
@@ -51,7 +52,7 @@ pub struct Replies<F: 'static = Envelope> {
 impl<F> Replies<F> {
     pub(super) fn new(client: Arc<ClientShared<F>>, order: AnswerOrder, frame: F) -> Self {
         let queue = QueueSlot::default();
-        let sending = client.begin(order, frame, Slot::Stream(Arc::clone(&queue)));
+        let sending = client.begin(order, frame, Slot::stream(Arc::clone(&queue)));
         Self {
             client,
             sending: Some(sending),
@@ -120,7 +121,8 @@ impl<F> Replies<F> {
             if has_room {
                 self.client.push.wake_driver();
             }
-            return Poll::Ready(next);
+            let why = |lost: Option<CallError>| lost.unwrap_or_else(|| self.client.lost());
+            return Poll::Ready(next.map(|next| next.map_err(why)));
         }
         if queue
             .waker
@@ -145,7 +147,6 @@ impl<F> Replies<F> {
 
     /// Takes no more frames; the driver is told if it knows of the call.
     fn give_up(&mut self, why: End) {
-        self.sending = None;
         let mut queue = lock(&self.queue);
         let waker = queue.waker.take();
         let call = match queue.end {
@@ -153,11 +154,13 @@ impl<F> Replies<F> {
                 queue.end = why;
                 queue.call.take()
             }
-            End::Complete | End::Failed(_) | End::Told => None,
+            End::Complete | End::Failed(_) | End::Lost | End::Told => None,
         };
         queue.holds_input = false;
         drop(queue);
         drop(waker);
+        // Only now: what is dropped with it would end the stream.
+        self.sending = None;
         if let Some(call) = call {
             self.client.give_up(call);
         }
@@ -228,10 +231,12 @@ pub(crate) struct Queue<F> {
 }
 
 /// Whether more will come.
-enum End {
+pub(super) enum End {
     Open,
     Complete,
     Failed(CallError),
+    /// The driver has let go of it; its connection knows why.
+    Lost,
     /// The consumer knows of the end, or does not want to.
     Told,
 }
@@ -251,8 +256,9 @@ impl<F> Default for Queue<F> {
 }
 
 impl<F> Queue<F> {
-    /// The next frame, or the end; `None` if there is neither yet.
-    fn take(&mut self) -> Option<Option<Result<F, CallError>>> {
+    /// The next frame, or the end, whose error the connection may know; `None` if there is
+    /// neither yet.
+    fn take(&mut self) -> Option<Option<Result<F, Option<CallError>>>> {
         if let Some((frame, charge)) = self.frames.pop_front() {
             self.bytes = self.bytes.saturating_sub(charge);
             return Some(Some(Ok(frame)));
@@ -261,7 +267,8 @@ impl<F> Queue<F> {
             return None;
         }
         match std::mem::replace(&mut self.end, End::Told) {
-            End::Failed(error) => Some(Some(Err(error))),
+            End::Failed(error) => Some(Some(Err(Some(error)))),
+            End::Lost => Some(Some(Err(None))),
             End::Open | End::Complete | End::Told => Some(None),
         }
     }
@@ -306,23 +313,23 @@ pub(super) fn come<F>(slot: &Mutex<Queue<F>>, frame: F, charge: usize) -> bool {
     let waker = queue.waker.take();
     drop(queue);
     if let Some(waker) = waker {
-        waker.wake();
+        contain::wake(waker);
     }
     full
 }
 
-/// Nothing more comes, for this reason if it is not the regular end.
-pub(super) fn end<F>(slot: &Mutex<Queue<F>>, why: Option<CallError>) {
+/// Nothing more comes.
+pub(super) fn end<F>(slot: &Mutex<Queue<F>>, how: End) {
     let mut queue = lock(slot);
     if matches!(queue.end, End::Open) {
-        queue.end = why.map_or(End::Complete, End::Failed);
+        queue.end = how;
     }
     queue.call = None;
     queue.holds_input = false;
     let waker = queue.waker.take();
     drop(queue);
     if let Some(waker) = waker {
-        waker.wake();
+        contain::wake(waker);
     }
 }
 

@@ -26,8 +26,19 @@ use crate::{frame::PayloadFrame, sync::Arc};
 /// [`AsyncRead`]), it gets each of them once, in order. Dropped, or when the command ends,
 /// what is left of the body is read and discarded.
 ///
-/// A stream yields [`BodyError::UnexpectedEof`] and [`BodyError::Closed`] once and ends
-/// then. An empty frame adds no bytes, and is not the end of them.
+/// Frames and bytes may be taken in turn, but a frame that was read in part is read to its
+/// end before the next one is asked for: until then that is an error. An empty frame adds
+/// no bytes, and is not the end of them.
+///
+/// A stream ends behind every error but [`BodyError::TimedOut`].
+///
+/// # Cancel safety
+///
+/// A `read` that is dropped before it completes takes no byte, and neither does a stream
+/// that is not polled any more. But only [`next`](Self::next) tells that nobody waits any
+/// more: behind the others the time that a frame may take to come
+/// ([`Timeouts::body`](wireframe_proto::Timeouts::body)) runs on, and whoever asks next
+/// may be told that it is over.
 ///
 /// ```
 /// use wireframe::{RequestBody, WireframeError};
@@ -65,18 +76,27 @@ impl<F> RequestBody<F> {
     ///
     /// [`BodyError::TimedOut`] if none came in time, [`BodyError::UnexpectedEof`] if the
     /// peer ended its output inside the body, [`BodyError::Closed`] once the command has
-    /// ended.
+    /// ended, [`BodyError::PartlyRead`] if bytes of the frame before are still to be read.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future takes no frame, and the time that a frame may take to come
-    /// stops to run. A stream that is not polled any more lets it run.
+    /// stops to run.
     pub async fn next(&mut self) -> Result<Option<F>, BodyError> {
+        self.check_rest()?;
         let next = NextFrame {
             exchange: &self.exchange,
             waits: false,
         };
         next.await
+    }
+
+    /// The frame that follows must not overtake the bytes that are left of another.
+    fn check_rest(&self) -> Result<(), BodyError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(BodyError::PartlyRead { left }),
+        }
     }
 }
 
@@ -106,7 +126,10 @@ impl<F> Stream for RequestBody<F> {
         if self.over {
             return Poll::Ready(None);
         }
-        let next = ready!(self.exchange.poll_next(cx));
+        let next = match self.check_rest() {
+            Ok(()) => ready!(self.exchange.poll_next(cx)),
+            Err(error) => Err(error),
+        };
         self.over = !matches!(next, Ok(Some(_)) | Err(BodyError::TimedOut));
         Poll::Ready(next.transpose())
     }

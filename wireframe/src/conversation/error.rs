@@ -9,8 +9,9 @@ const CLOSED: &str = "the command has ended";
 /// Why there is no next frame of a body.
 ///
 /// As an [`io::Error`] it is [`TimedOut`](io::ErrorKind::TimedOut),
-/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) or
-/// [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof),
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe) or
+/// [`InvalidInput`](io::ErrorKind::InvalidInput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -24,6 +25,13 @@ pub enum BodyError {
     /// The command has ended, or its connection has.
     #[error("{CLOSED}")]
     Closed,
+    /// The next frame was asked for while the one before has been read in part, as bytes.
+    /// Read these bytes first: nothing is lost.
+    #[error("the last frame of the body was read in part: {left} bytes of it are left")]
+    PartlyRead {
+        /// How many bytes of it have not been read.
+        left: usize,
+    },
 }
 
 impl From<BodyError> for io::Error {
@@ -32,6 +40,7 @@ impl From<BodyError> for io::Error {
             BodyError::TimedOut => io::ErrorKind::TimedOut,
             BodyError::UnexpectedEof => io::ErrorKind::UnexpectedEof,
             BodyError::Closed => io::ErrorKind::BrokenPipe,
+            BodyError::PartlyRead { .. } => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
     }

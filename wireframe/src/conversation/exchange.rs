@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::error::{BodyError, SendError};
-use crate::sync::{Mutex, lock};
+use crate::{
+    contain,
+    sync::{Mutex, lock},
+};
 
 /// What passes between a handler, wherever its halves have gone, and the driver.
 ///
@@ -236,7 +239,7 @@ impl<F> Exchange<F> {
         let before = std::mem::replace(&mut state.inbound, next);
         drop(state);
         if let Inbound::Awaited(waker) = before {
-            waker.wake();
+            contain::wake(waker);
         }
         None
     }
@@ -248,7 +251,7 @@ impl<F> Exchange<F> {
         let sender = state.sender.take();
         drop(state);
         if let Some(sender) = sender {
-            sender.wake();
+            contain::wake(sender);
         }
         Some(frame)
     }
@@ -260,7 +263,7 @@ impl<F> Exchange<F> {
         let sender = state.sender.take();
         drop(state);
         if let Some(sender) = sender {
-            sender.wake();
+            contain::wake(sender);
         }
         frames
     }
@@ -287,7 +290,7 @@ impl<F> Exchange<F> {
             }
             _ => None,
         };
-        sender.into_iter().chain(reader).for_each(Waker::wake);
+        sender.into_iter().chain(reader).for_each(contain::wake);
         frames
     }
 }

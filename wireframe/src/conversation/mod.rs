@@ -64,7 +64,8 @@ impl<F> Conversation<F> {
     /// sent before wait for room in the answer, as many as may wait there.
     ///
     /// A frame that turns out to be unencodable fails the command, see
-    /// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error).
+    /// [`handle_error`](wireframe_proto::WireframeProtocol::handle_error). The handler is
+    /// dropped then, after it was polled once more.
     ///
     /// # Errors
     ///

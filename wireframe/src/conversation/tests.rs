@@ -211,15 +211,101 @@ fn an_empty_frame_adds_no_bytes_and_is_not_the_end_of_them() {
 }
 
 #[test]
+fn a_frame_that_was_read_in_part_is_read_to_its_end_before_the_next() {
+    // rule: REQ-2
+    let (exchange, peer, _) = conversation();
+    let mut body = peer.split().1;
+    let read = |body: &mut super::RequestBody, most: usize| {
+        let mut buffer = [0; 8];
+        let read = poll(poll_fn(|cx| {
+            Pin::new(&mut *body).poll_read(cx, &mut buffer[..most])
+        }));
+        read.map(|read| buffer[..read.unwrap()].to_vec())
+    };
+    assert!(read(&mut body, 2).is_pending());
+    come(&exchange, "abc");
+    assert_eq!(read(&mut body, 2), Poll::Ready(b"ab".to_vec()));
+    let refused = BodyError::PartlyRead { left: 1 };
+    assert_eq!(poll(body.next()), Poll::Ready(Err(refused)));
+    let mut as_stream = || poll(poll_fn(|cx| Pin::new(&mut body).poll_next(cx)));
+    assert_eq!(as_stream(), Poll::Ready(Some(Err(refused))));
+    assert_eq!(as_stream(), Poll::Ready(None), "and not for ever");
+    let wants = exchange.asked().wants;
+    assert_eq!(wants, Wanted::Nothing, "nothing was asked for");
+    assert_eq!(read(&mut body, 2), Poll::Ready(b"c".to_vec()));
+    assert!(poll(body.next()).is_pending());
+    come(&exchange, "def");
+    assert_eq!(poll(body.next()), Poll::Ready(Ok(Some(frame("def")))));
+}
+
+#[test]
 fn as_io_errors_they_have_their_kinds() {
     // rule: REQ-2
     for (error, kind) in [
         (BodyError::TimedOut, io::ErrorKind::TimedOut),
         (BodyError::UnexpectedEof, io::ErrorKind::UnexpectedEof),
         (BodyError::Closed, io::ErrorKind::BrokenPipe),
+        (
+            BodyError::PartlyRead { left: 1 },
+            io::ErrorKind::InvalidInput,
+        ),
     ] {
         assert_eq!(io::Error::from(error).kind(), kind);
     }
     let refused = super::SendError::Closed(frame("x"));
     assert_eq!(io::Error::from(refused).kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// A waker that panics when it is woken, and counts that.
+#[derive(Default)]
+struct Panics(AtomicU64);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("told to");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_harms_neither_the_driver_nor_others_who_wait() {
+    // rule: REQ-2
+    let panics = Arc::new(Panics::default());
+    let waker = Waker::from(Arc::clone(&panics));
+    let mut cx = Context::from_waker(&waker);
+    let woken = |times| assert_eq!(panics.0.load(Ordering::SeqCst), times);
+    let (exchange, peer, _) = conversation();
+    let (mut sender, mut body) = peer.split();
+    for _ in 0..2 {
+        assert!(poll(sender.send(frame("sent"))).is_ready());
+    }
+    {
+        let mut next = pin!(body.next());
+        assert!(next.as_mut().poll(&mut cx).is_pending());
+        come(&exchange, "came");
+        woken(1);
+        assert_eq!(poll(next), Poll::Ready(Ok(Some(frame("came")))));
+    }
+    {
+        let mut send = pin!(sender.send(frame("waits")));
+        assert!(send.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(exchange.take_frame(), Some(frame("sent")));
+        woken(2);
+        assert!(send.as_mut().poll(&mut cx).is_ready());
+    }
+    {
+        let mut send = pin!(sender.send(frame("waits")));
+        assert!(send.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(exchange.take_frames(), [frame("sent"), frame("waits")]);
+        woken(3);
+        assert!(send.as_mut().poll(&mut cx).is_ready());
+    }
+    assert!(poll(sender.send(frame("more"))).is_ready());
+    let mut send = pin!(sender.send(frame("waits")));
+    let mut next = pin!(body.next());
+    assert!(send.as_mut().poll(&mut cx).is_pending());
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(exchange.close(), [frame("waits"), frame("more")]);
+    woken(5);
+    assert!(matches!(poll(next), Poll::Ready(Err(BodyError::Closed))));
 }

@@ -4,6 +4,7 @@ use wireframe_proto::{CloseReason, Priority, Undelivered, UndeliveredReason};
 
 use super::{Driver, task};
 use crate::{
+    contain,
     frame::Protocol,
     push::{Batch, DeadLetterReason, Mailbox},
     transport::Transport,
@@ -65,9 +66,11 @@ pub(super) fn lose<F>(mailbox: &Mailbox<F>, batch: Batch<F>, reason: &DeadLetter
     let Batch { high, low, calls } = batch;
     for (priority, frames) in [(Priority::High, high), (Priority::Low, low)] {
         for accepted in frames {
-            match mailbox.bury(priority, reason.clone(), accepted.frame) {
-                Ok(()) => settled.buried.ended += 1,
-                Err(frame) => task::discard(frame),
+            let bury = || mailbox.bury(priority, reason.clone(), accepted.frame);
+            match contain::run(bury) {
+                Some(Ok(())) => settled.buried.ended += 1,
+                Some(Err(frame)) => task::discard(frame),
+                None => {}
             }
         }
     }

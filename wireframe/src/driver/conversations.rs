@@ -1,7 +1,5 @@
 //! The driver's side of handlers that converse.
 
-use std::task::Poll;
-
 use wireframe_proto::{Body, Connection, Instant, RequestId, WireframeProtocol};
 
 use super::{
@@ -24,8 +22,8 @@ pub(super) struct Conversations<F> {
     open: TaskSet<Conversing<F>>,
     /// Their places, by the slots of their commands.
     by_slot: Vec<Option<u32>>,
-    /// Those with frames to send for which the engine had no room.
-    blocked: Vec<u32>,
+    /// Commands whose handlers have frames to send for which the engine had no room.
+    blocked: Vec<RequestId>,
     /// Something was handed to a handler, or room was made for it.
     stirred: bool,
 }
@@ -47,7 +45,7 @@ struct Conversing<F> {
 
 impl<F> Drop for Conversing<F> {
     fn drop(&mut self) {
-        self.close();
+        task::discard(self.exchange.close());
     }
 }
 
@@ -73,10 +71,9 @@ impl<F> Conversing<F> {
         let sent = self.may_send(around.tasks) && self.send(around.engine);
         let engine = &mut *around.engine;
         if !engine.is_running(self.id) {
-            // A frame of it could not be encoded.
-            self.close();
+            // A frame of it could not be encoded, as an event will tell.
             return Served {
-                stirred: true,
+                stirred: sent,
                 waits: false,
             };
         }
@@ -102,13 +99,13 @@ impl<F> Conversing<F> {
         }
     }
 
-    /// Ends it; wakers and frames of the user are contained.
-    fn close(&self) {
-        let exchange = &self.exchange;
-        let _ = task::contain(|| {
-            drop(exchange.close());
-            Poll::Ready(())
-        });
+    /// Whether a frame that it has to send could go.
+    fn has_room<P: Protocol<Frame = F>>(
+        &self,
+        engine: &Connection<Hosted<P>>,
+        tasks: &TaskSet<Task<P>>,
+    ) -> bool {
+        engine.response_capacity(self.id) > 0 && self.may_send(tasks)
     }
 
     /// Whether it is its turn to send: the answer's other frames go first if they only
@@ -208,10 +205,9 @@ impl<F> Conversations<F> {
         if self.by_slot.len() <= slot {
             self.by_slot.resize(slot + 1, None);
         }
-        let place = self.by_slot.get_mut(slot);
-        if let Some(stale) = place.and_then(|place| place.replace(index)) {
-            // Its command failed while its handler was at work.
-            self.open.remove(stale);
+        if let Some(place) = self.by_slot.get_mut(slot) {
+            debug_assert_eq!(*place, None, "a conversation that outlives its command");
+            *place = Some(index);
         }
         exchange
     }
@@ -232,14 +228,11 @@ impl<F> Conversations<F> {
         }
     }
 
-    /// Serves those who called and those who were blocked; says whether anything came of
-    /// it, here or since this was last called.
+    /// Serves those who called, and those who were blocked and for whom there is room now;
+    /// says whether anything came of it, here or since this was last called.
     fn serve_called<P: Protocol<Frame = F>>(&mut self, mut around: Around<'_, P>) -> bool {
         let mut called = self.open.take_woken();
-        for &index in &self.blocked {
-            self.open.poll(index, |c, _| c.blocked = false);
-        }
-        called.append(&mut self.blocked);
+        self.unblock(&around, &mut called);
         for index in called.drain(..) {
             self.serve(index, &mut around);
         }
@@ -247,12 +240,32 @@ impl<F> Conversations<F> {
         std::mem::take(&mut self.stirred)
     }
 
+    /// Moves those for whom there is room from the blocked to the called.
+    fn unblock<P: Protocol<Frame = F>>(&mut self, around: &Around<'_, P>, called: &mut Vec<u32>) {
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.retain(|&id| {
+            // Those that have ended are dropped from the list here.
+            let Some(index) = self.find(id) else {
+                return false;
+            };
+            let stays = self.open.poll(index, |conversing, _| {
+                conversing.blocked = !conversing.has_room(around.engine, around.tasks);
+                conversing.blocked
+            });
+            if stays != Some(true) {
+                called.push(index);
+            }
+            stays == Some(true)
+        });
+        self.blocked = blocked;
+    }
+
     fn serve<P: Protocol<Frame = F>>(&mut self, index: u32, around: &mut Around<'_, P>) {
         let Self { open, blocked, .. } = self;
         let served = open.poll(index, |conversing, _| {
             let served = conversing.serve(around);
             if served.waits && !std::mem::replace(&mut conversing.blocked, true) {
-                blocked.push(index);
+                blocked.push(conversing.id);
             }
             served
         });
@@ -313,16 +326,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         conversations.is_some_and(|conversations| conversations.open.has_woken())
     }
 
-    /// Whether a frame that had to wait may go, or has nowhere to go any more.
+    /// Whether a frame that had to wait may go.
     pub(super) fn may_converse(&self) -> bool {
         self.conversations.as_ref().is_some_and(|conversations| {
-            let mut blocked = conversations.blocked.iter();
-            blocked.any(|&index| {
-                let conversing = conversations.open.get(index);
-                conversing.is_some_and(|c| {
-                    let has_room = self.engine.response_capacity(c.id) > 0;
-                    has_room && c.may_send(&self.tasks) || !self.engine.is_running(c.id)
-                })
+            conversations.blocked.iter().any(|&id| {
+                let index = conversations.find(id);
+                let conversing = index.and_then(|index| conversations.open.get(index));
+                conversing.is_some_and(|c| c.has_room(&self.engine, &self.tasks))
             })
         })
     }

@@ -4,7 +4,7 @@ use wireframe_proto::{End, Filled};
 
 use super::{
     Driver,
-    task::{Polled, Task},
+    task::{self, Polled, Task},
 };
 use crate::{frame::Protocol, transport::Transport};
 
@@ -101,12 +101,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         });
         let (id, polled, streamed) = match fed.flatten() {
             None => return Fed::Pending,
-            Some((id, Err(fed))) => {
-                if matches!(fed, Fed::Done) {
-                    self.end_conversation(id);
-                }
-                return fed;
-            }
+            Some((_, Err(fed))) => return fed,
             Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
         };
         // As in `answered`.
@@ -120,8 +115,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 // There was room for it before it was made.
                 return match self.engine.accept_response(id, frame) {
                     Ok(()) => Fed::Moved,
-                    // The answer has ended in an error meanwhile.
-                    Err(_) => Fed::Done,
+                    Err(refused) => {
+                        // What was sent before it has failed the command meanwhile.
+                        task::discard(refused);
+                        Fed::Done
+                    }
                 };
             }
             Polled::Ready(Some(Err(error))) => self.failed(id, error),

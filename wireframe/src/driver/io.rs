@@ -6,13 +6,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use wireframe_proto::HalfClose;
+use wireframe_proto::{DeadlineReason, HalfClose};
 
 use super::{Driver, pool};
 use crate::{frame::Protocol, transport::Transport};
 
 /// Chunks offered to one write.
 const CHUNKS: usize = 32;
+
+/// Reads of a driver that is late before it holds its peer to the time. A transport may
+/// hand out little at a time, and a frame that has come may be a large one.
+const READS_WHEN_LATE: usize = 64;
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Sends what the engine lends until there is nothing more or the transport takes
@@ -121,14 +125,41 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Does what is due; costs one comparison if nothing is.
-    pub(super) fn check_time(&mut self) {
+    #[inline]
+    pub(super) fn check_time(&mut self, cx: &mut Context<'_>) {
         self.now = self.surroundings.clock.now();
-        if let Some(deadline) = self.engine.poll_timeout()
-            && deadline.at <= self.now
-        {
-            self.engine.handle_timeout(self.now);
+        if self.due().is_some() {
+            self.do_what_is_due(cx);
         }
         self.mailbox.wake_due(self.now);
+    }
+
+    fn due(&self) -> Option<DeadlineReason> {
+        let deadline = self.engine.poll_timeout()?;
+        (deadline.at <= self.now).then_some(deadline.reason)
+    }
+
+    /// A driver may be late, and its peer is not to blame for that: what it has sent
+    /// counts, and what it would take goes, before its time is up. The end of a drain or
+    /// close is not the peer's affair.
+    #[cold]
+    fn do_what_is_due(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..READS_WHEN_LATE {
+            if matches!(self.due(), None | Some(DeadlineReason::Shutdown)) {
+                break;
+            }
+            // Nothing new, but the engine learns how late it is.
+            self.engine.handle_received(self.now);
+            self.write(cx);
+            let has_read = self.read(cx);
+            self.take_events(cx);
+            if !has_read && !self.engine.wants().event {
+                break;
+            }
+        }
+        self.engine.handle_timeout(self.now);
+        // There may be a ping to send, or a goodbye.
+        self.lend_write_buffer();
     }
 
     /// Sees to it that the driver is woken at the engine's next deadline, and when the
@@ -183,6 +214,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if self.engine.commands_in_flight() == 0 {
             self.engine.shrink();
             self.tasks.shrink();
+            self.at_work = Vec::new();
             self.batch = None;
             self.conversations = None;
         }

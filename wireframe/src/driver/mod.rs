@@ -2,6 +2,7 @@
 
 mod burial;
 mod conversations;
+mod failures;
 mod feeds;
 mod hosted;
 mod io;
@@ -70,12 +71,20 @@ pub struct Driver<P: Protocol, T: Transport> {
     now: Instant,
     sleep: Option<(Instant, Pin<Box<dyn Sleep>>)>,
     tasks: TaskSet<Task<P>>,
+    /// Where among the tasks those of commands are, by the slots of these. Nothing is
+    /// taken out: what stands here may have ended.
+    at_work: Vec<u32>,
     /// Tasks to be polled in this turn.
     runnable: VecDeque<u32>,
     /// Answers that have more than could be taken.
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
-    waiting_pushes: VecDeque<P::Frame>,
+    /// There only while there are any.
+    #[expect(
+        clippy::box_collection,
+        reason = "every connection has room for it, and few have any"
+    )]
+    waiting_pushes: Option<Box<VecDeque<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
@@ -88,7 +97,9 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// The transport may hold back what it has taken.
     unflushed: bool,
     /// How the connection ended.
-    ended: Option<CloseReason>,
+    ended: Option<Box<CloseReason>>,
+    /// What outlives the engine has ended, too.
+    is_over: bool,
     /// Pushes on their way from the mailbox to the engine.
     /// Boxed on first use: most connections are never pushed to.
     batch: Option<Box<Batch<P::Frame>>>,
@@ -166,13 +177,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             app,
             mailbox,
             tasks: TaskSet::new(Arc::clone(&control)),
+            at_work: Vec::new(),
             control,
             caller: None,
             now,
             sleep: None,
             runnable: VecDeque::new(),
             blocked: Vec::new(),
-            waiting_pushes: VecDeque::new(),
+            waiting_pushes: None,
             pushes_handled: 0,
             connected: false,
             peer_gone: false,
@@ -180,6 +192,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             write_blocked: false,
             unflushed: false,
             ended: None,
+            is_over: false,
             batch: None,
             buried: Buried::default(),
             conversations: None,
@@ -207,18 +220,22 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// One round of everything: what is due, what others ask for, what has been
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        self.check_time();
-        self.take_command();
+        // What was accepted before a command was given, or a deadline came, goes first.
+        let command = self.control.take_command();
+        self.take_pushes();
+        self.check_time(cx);
+        self.take_orders(command);
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
                 self.engine.hold_input(false, self.now);
             }
         }
-        self.take_pushes();
         self.poll_woken();
         self.take_events(cx);
         self.serve_connect(cx);
+        // What hooks pushed, those of the setup above all, does not wait for another turn.
+        self.take_pushes();
         self.produce();
         let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
         self.settle();
@@ -239,14 +256,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.engine.wants().event
             || self.is_called()
             || self.may_converse()
+            || self.may_start_push()
     }
 
-    /// Does what a handle has asked for.
-    fn take_command(&mut self) {
+    /// Does what handles have asked for.
+    fn take_orders(&mut self, command: Option<Command>) {
         if let Some(heartbeat) = self.control.take_heartbeat() {
             self.engine.set_heartbeat(heartbeat, self.now);
         }
-        let how = match self.control.take_command() {
+        let how = match command {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,
             Some(Command::Close) => Shutdown::Drain {
@@ -310,7 +328,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         for _ in 0..TURNS {
             let again = self.turn(cx);
             if let Some(reason) = self.ended.take() {
-                return Poll::Ready(reason);
+                return Poll::Ready(*reason);
             }
             if again || self.set_alarm(cx) {
                 continue;
@@ -348,7 +366,7 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
 
 impl<P: Protocol, T: Transport> Drop for Driver<P, T> {
     fn drop(&mut self) {
-        if self.engine.state() == State::Closed && !self.engine.wants().event {
+        if self.is_over {
             return;
         }
         self.tasks.clear(task::discard);

@@ -1,10 +1,10 @@
 //! Frames that the peer pushes: a client's, or a handler's.
 
-use std::{collections::VecDeque, task::Context};
+use std::task::Context;
 
 use super::{
     Driver,
-    task::{self, Task},
+    task::{self, Serves},
 };
 use crate::{
     app::{Parts, Started},
@@ -31,10 +31,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         if self.app.on_push.is_none() {
             self.drop_push(frame);
-        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_empty() {
+        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_none() {
             self.start_push(frame, cx);
-        } else if self.waiting_pushes.len() < MAX_PUSHES_WAITING {
-            self.waiting_pushes.push_back(frame);
+        } else if self.pushes_waiting() < MAX_PUSHES_WAITING {
+            self.waiting_pushes.get_or_insert_default().push_back(frame);
         } else {
             let dropped = self.drop_push(frame);
             if dropped.is_power_of_two() {
@@ -44,6 +44,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
+    fn pushes_waiting(&self) -> usize {
+        let waiting = self.waiting_pushes.as_ref();
+        waiting.map_or(0, |waiting| waiting.len())
+    }
+
     /// Drops a frame that the peer pushed, and says how many that makes.
     pub(super) fn drop_push(&mut self, frame: P::Frame) -> u64 {
         let dropped = self.control.count_unhandled(1);
@@ -51,19 +56,21 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         dropped
     }
 
+    /// Whether a pushed frame waits although its handler may start.
+    pub(super) fn may_start_push(&self) -> bool {
+        self.waiting_pushes.is_some() && self.pushes_handled < MAX_PUSHES_HANDLED && self.is_open()
+    }
+
     /// Starts handlers of pushed frames that had to wait for others to end.
     pub(super) fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
-        if self.waiting_pushes.is_empty() {
-            return;
-        }
-        while self.pushes_handled < MAX_PUSHES_HANDLED
-            && self.is_open()
-            && let Some(frame) = self.waiting_pushes.pop_front()
+        while self.may_start_push()
+            && let Some(waiting) = &mut self.waiting_pushes
+            && let Some(frame) = waiting.pop_front()
         {
+            if waiting.is_empty() {
+                self.waiting_pushes = None;
+            }
             self.start_push(frame, cx);
-        }
-        if self.waiting_pushes.is_empty() {
-            self.waiting_pushes = VecDeque::new();
         }
     }
 
@@ -82,7 +89,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
                 self.pushes_handled += 1;
-                self.go_on(Task::Pushed(handling));
+                self.go_on(Serves::Push, handling);
             }
             Started::Done(answer) => self.handled(answer),
         }

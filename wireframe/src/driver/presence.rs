@@ -1,11 +1,9 @@
 //! How the world beside the engine learns of a connection, and of its end.
 
-use std::panic::AssertUnwindSafe;
-
 use wireframe_proto::{CloseReason, Event, Shutdown, State};
 
 use super::{Driver, burial};
-use crate::{frame::Protocol, push::DeadLetterReason, transport::Transport};
+use crate::{contain, frame::Protocol, push::DeadLetterReason, transport::Transport};
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Enters the connection where others look for it.
@@ -20,8 +18,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn end_after_panic(&mut self) -> CloseReason {
         // It may panic again: in the hooks of what was under way, and in the last one.
         for _ in 0..3 {
-            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.end_engine()));
-            if let Ok(reason) = ended {
+            let ended = contain::run(|| self.end_engine());
+            if let Some(reason) = ended {
                 return reason;
             }
         }
@@ -43,25 +41,29 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Ends what outlives the engine.
+    ///
+    /// It wakes, drops and logs, all of it foreign code: a step that panics keeps none of
+    /// those behind it from being taken.
     pub(super) fn close_mailbox(&mut self, reason: &CloseReason) {
+        self.is_over = true;
         if let Some(registry) = &self.app.registry {
             registry.leave(self.control.id());
         }
-        self.drop_tasks();
-        self.settle();
+        // First the reason, for calls that wait for room in the mailbox.
         if let Some(caller) = &mut self.caller {
-            caller.fail_all(reason);
+            contain::run(|| caller.fail_all(reason));
         }
-        self.lose_batch();
         let leftovers = self.mailbox.end();
+        contain::run(|| self.drop_tasks());
+        contain::run(|| self.settle());
+        contain::run(|| self.lose_batch());
         if let Some(caller) = &mut self.caller {
-            caller.end(reason, &leftovers.calls);
+            contain::run(|| caller.end());
         }
-        burial::lose(
-            &self.mailbox,
-            leftovers,
-            &DeadLetterReason::ConnectionClosed,
-        );
-        self.log_losses(reason);
+        contain::run(|| {
+            let reason = DeadLetterReason::ConnectionClosed;
+            burial::lose(&self.mailbox, leftovers, &reason);
+        });
+        contain::run(|| self.log_losses(reason));
     }
 }

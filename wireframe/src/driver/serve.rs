@@ -7,10 +7,10 @@ use wireframe_proto::{End, Event, RequestId, RequestInfo};
 use super::{
     Driver, EVENTS_PER_TURN,
     conversations::Conversations,
-    task::{self, Feed, Task},
+    task::{self, Feed, Serves, Task},
 };
 use crate::{
-    app::{Answer, Parts, Started},
+    app::{Answer, Handling, Parts, Started},
     conversation::Offer,
     error::WireframeError,
     frame::Protocol,
@@ -43,10 +43,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match event {
             Event::Request { info, frame } => self.serve_request(info, frame, cx),
             Event::Body(info) => self.serve_conversation(info.id),
+            Event::Failed(info) => self.command_failed(info.id),
             Event::Push(frame) => self.serve_push(frame, cx),
             Event::Reply { call, frame, last } => {
                 if let Some(caller) = &mut self.caller
-                    && !caller.replied(call, frame, last, &*self.app.encoding)
+                    && !caller.replied(call, frame, last, &mut self.engine)
                 {
                     self.engine.hold_input(true, self.now);
                 }
@@ -66,7 +67,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 self.mailbox.close_to_new();
             }
-            Event::Closed(reason) => self.ended = Some(reason),
+            // What answers it goes before a flaw in the next frame can close the connection,
+            // also if both came in one read.
+            Event::Preamble | Event::Control => {
+                let _ = self.engine.fill(self.now);
+            }
+            Event::Closed(reason) => self.ended = Some(Box::new(reason)),
             _ => {}
         }
     }
@@ -75,7 +81,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.runnable.clear();
         self.blocked.clear();
         self.pushes_handled = 0;
-        for frame in std::mem::take(&mut self.waiting_pushes) {
+        for frame in self
+            .waiting_pushes
+            .take()
+            .into_iter()
+            .flat_map(|waiting| *waiting)
+        {
             self.drop_push(frame);
         }
         self.tasks.clear(task::discard);
@@ -112,7 +123,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 if !converses {
                     self.engine.drop_body(info.id);
                 }
-                self.go_on(Task::Handler(info.id, handling));
+                self.go_on(Serves::Request(info.id), handling);
                 if converses {
                     self.serve_conversation(info.id);
                 }
@@ -149,14 +160,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             offer: None,
         };
         match task::start(&**handler, parts, cx) {
-            Started::AtWork(handling) => self.go_on(Task::Connected(handling)),
+            Started::AtWork(handling) => self.go_on(Serves::Connect, handling),
             Started::Done(answer) => self.handled(answer),
         }
     }
 
     /// Goes on with a handler that was not done at its first poll.
-    pub(super) fn go_on(&mut self, task: Task<P>) {
-        let index = self.tasks.insert(task);
+    pub(super) fn go_on(&mut self, serves: Serves, handling: Handling<P>) {
+        let index = self.tasks.insert(Task::Handler(serves, handling));
+        if let Serves::Request(id) = serves {
+            self.note_at_work(id, index);
+        }
         self.poll_task(index);
     }
 
@@ -170,18 +184,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Polls one task.
-    fn poll_task(&mut self, index: u32) {
+    pub(super) fn poll_task(&mut self, index: u32) {
         let Self {
             tasks, runnable, ..
         } = self;
         let polled = tasks.poll(index, |task, cx| match task {
-            Task::Handler(id, handling) => {
-                Some((Some(*id), false, task::poll_handling::<P>(handling, cx)))
+            Task::Handler(serves, handling) => {
+                Some((*serves, task::poll_handling::<P>(handling, cx)))
             }
-            Task::Connected(handling) => {
-                Some((None, false, task::poll_handling::<P>(handling, cx)))
-            }
-            Task::Pushed(handling) => Some((None, true, task::poll_handling::<P>(handling, cx))),
             Task::Feed { listed, .. } => {
                 if !std::mem::replace(listed, true) {
                     runnable.push_back(index);
@@ -189,16 +199,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 None
             }
         });
-        match polled {
-            None | Some(None) => {}
-            Some(Some((_, _, Started::AtWork(())))) => {}
-            Some(Some((Some(id), _, Started::Done(answer)))) => {
-                self.remove(index);
-                self.answered(id, answer);
-            }
-            Some(Some((None, pushed, Started::Done(answer)))) => {
-                self.remove(index);
-                self.pushes_handled -= usize::from(pushed);
+        let Some((serves, Started::Done(answer))) = polled.flatten() else {
+            return;
+        };
+        self.remove(index);
+        match serves {
+            Serves::Request(id) => self.answered(id, answer),
+            Serves::Connect => self.handled(answer),
+            Serves::Push => {
+                self.pushes_handled -= 1;
                 self.handled(answer);
             }
         }
@@ -234,12 +243,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Err(Some(frame)) if converses => {
                 self.engine.drop_body(id);
                 // What it sent may have filled its slot. Refused as below.
-                let _ = self.engine.accept_response(id, frame);
+                if let Err(refused) = self.engine.accept_response(id, frame) {
+                    task::discard(refused);
+                }
                 self.finish(id, End::Complete);
             }
             Err(Some(frame)) => {
                 // Refused only for a command that has ended; its frame has no place.
-                let _ = self.engine.answer(id, frame);
+                if let Err(refused) = self.engine.answer(id, frame) {
+                    task::discard(refused);
+                }
             }
             Err(None) => self.finish(id, End::Complete),
             Ok(feed) => {
@@ -248,6 +261,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 let listed = true;
                 let index = self.tasks.insert(Task::Feed { id, feed, listed });
+                self.note_at_work(id, index);
                 if converses {
                     self.note_feed(id, index);
                 }

@@ -11,8 +11,10 @@ use async_channel::Receiver;
 use futures_core::Stream;
 use wireframe_proto::{RequestId, WireframeProtocol};
 
+pub(super) use crate::contain::discard;
 use crate::{
     app::{Answer, Handling, Parts, Serve, Started},
+    contain,
     error::WireframeError,
     frame::Protocol,
     response::{FrameStream, Response},
@@ -21,7 +23,7 @@ use crate::{
 /// Something of the application that the driver polls.
 pub(super) enum Task<P: Protocol> {
     /// A handler, before it has answered.
-    Handler(RequestId, Handling<P>),
+    Handler(Serves, Handling<P>),
     /// An answer of several frames.
     Feed {
         id: RequestId,
@@ -29,10 +31,26 @@ pub(super) enum Task<P: Protocol> {
         /// Whether it stands in one of the driver's lists of feeds to go on with.
         listed: bool,
     },
-    /// The handler of the connection's beginning.
-    Connected(Handling<P>),
-    /// A handler of a pushed frame.
-    Pushed(Handling<P>),
+}
+
+impl<P: Protocol> Task<P> {
+    /// The command that it works for.
+    pub(super) fn command(&self) -> Option<RequestId> {
+        match self {
+            Self::Handler(Serves::Request(id), _) | Self::Feed { id, .. } => Some(*id),
+            Self::Handler(Serves::Connect | Serves::Push, _) => None,
+        }
+    }
+}
+
+/// What a handler is there for.
+#[derive(Clone, Copy)]
+pub(super) enum Serves {
+    Request(RequestId),
+    /// The connection's beginning.
+    Connect,
+    /// A pushed frame.
+    Push,
 }
 
 /// Where the frames of an answer come from.
@@ -56,19 +74,11 @@ pub(super) enum Polled<T> {
 /// Polls user code; a panic in it ends here.
 #[inline]
 pub(super) fn contain<T>(poll: impl FnOnce() -> Poll<T>) -> Polled<T> {
-    match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
-        Ok(Poll::Ready(value)) => Polled::Ready(value),
-        Ok(Poll::Pending) => Polled::Pending,
-        Err(_) => Polled::Panicked,
+    match contain::run(poll) {
+        Some(Poll::Ready(value)) => Polled::Ready(value),
+        Some(Poll::Pending) => Polled::Pending,
+        None => Polled::Panicked,
     }
-}
-
-/// Drops user code; a panic in it ends here.
-pub(super) fn discard<T>(value: T) {
-    let _ = contain(|| {
-        drop(value);
-        Poll::Ready(())
-    });
 }
 
 /// Starts a handler. One that is done without an answer has panicked.

@@ -1,19 +1,25 @@
 //! What cannot be seen from outside: what a parked driver keeps.
 
 use std::{
+    num::NonZeroUsize,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use wireframe_proto::{Envelope, EnvelopeProtocol, Instant, Priority};
+use wireframe_proto::{
+    self as proto, Config, Envelope, EnvelopeCodec, EnvelopeProtocol, Heartbeat, Instant,
+    LengthDelimited, Priority, Role, View, WireframeProtocol,
+};
 
-use super::{Driver, Environment};
+use super::{Driver, Environment, pool};
 use crate::{
     app::WireframeApp,
     client::Client,
     clock::Clock,
     conversation::Conversation,
+    response::Response,
     rt::{Sleep, Timer},
     sync::{Arc, Mutex, lock},
     tasks::Tasks,
@@ -86,6 +92,93 @@ fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
         assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x".repeat(10));
         assert!(driver.conversations.is_none());
     }
+}
+
+#[test]
+fn streams_that_fail_leave_nothing_behind() {
+    // rule: RESP-6
+    fn frames(first: usize) -> Response {
+        Response::frames(async_stream::stream! {
+            yield Envelope::new(2, vec![0; first]);
+            loop {
+                yield Envelope::new(2, "x");
+            }
+        })
+    }
+    let mut config = Config::default();
+    config.limits.high_water = NonZeroUsize::MIN;
+    config.limits.max_in_flight = NonZeroUsize::new(2);
+    config.limits.response_slot = NonZeroUsize::new(100).unwrap();
+    config.limits.max_frame_len = NonZeroUsize::new(100).unwrap();
+    let app = WireframeApp::new()
+        .config(config)
+        .route(1, || frames(1))
+        .route(2, || frames(1000));
+    let (mut driver, mut peer) = server(app);
+    // One that goes on, beside which others have to wait for their turn to fail.
+    peer.send(b"\0\0\0\x04\x01\x01\x01\0");
+    for _ in 0..100 {
+        // The next begins as soon as one has failed.
+        peer.send(&b"\0\0\0\x04\x02\x01\x02\0".repeat(20));
+        poll(&mut driver);
+        peer.receive();
+        let listed = driver.runnable.len() + driver.blocked.len();
+        assert!(listed <= 2, "{listed} places are listed");
+    }
+    assert!(driver.engine.stats().requests > 200);
+}
+
+/// Pings silent peers, and takes what they say for pushes.
+#[derive(Debug)]
+struct Pinging;
+
+impl WireframeProtocol for Pinging {
+    type Frame = Envelope;
+    type Error = std::convert::Infallible;
+    type Codec = EnvelopeCodec;
+    type Framing = LengthDelimited;
+    type Session = ();
+
+    fn codec(&self) -> EnvelopeCodec {
+        EnvelopeCodec
+    }
+
+    fn framing(&self) -> LengthDelimited {
+        LengthDelimited::default()
+    }
+
+    fn classify(&self, _: &Envelope, _: &View<'_, ()>) -> Role {
+        Role::Push
+    }
+
+    fn ping(&self, _: &mut proto::Context<'_, Self>) -> Option<Envelope> {
+        Some(Envelope::new(9, "ping"))
+    }
+}
+
+#[test]
+fn a_ping_is_encoded_into_a_pooled_buffer() {
+    while pool::take_write().is_some() {}
+    pool::put_write(Vec::with_capacity(10_000));
+    let simulation = Simulation::new();
+    let mut config = Config::default();
+    let second = Duration::from_secs(1);
+    config.heartbeat = Some(Heartbeat::pinging(second, second));
+    let app = WireframeApp::with_protocol(Pinging).config(config);
+    let (near, mut peer) = link(1 << 20);
+    let environment = simulation.environment();
+    let mut driver = Driver::server(&app.build().unwrap(), near, None, &environment);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
+    simulation.clock().advance(second);
+    assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
+    assert!(peer.receive().ends_with(b"ping"));
+    // The one that was there, and no small one beside it.
+    assert_eq!(
+        pool::take_write().map(|buffer| buffer.capacity()),
+        Some(10_000)
+    );
+    assert!(pool::take_write().is_none());
 }
 
 /// Runs something, once, when the driver looks at its alarm: after it found nothing more

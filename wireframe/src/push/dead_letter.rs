@@ -12,7 +12,10 @@ use async_channel::{Receiver, Sender, TrySendError};
 use futures_core::Stream;
 use wireframe_proto::{ConnectionId, Envelope, Instant, Priority, Unencodable};
 
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+use crate::{
+    contain,
+    sync::{Arc, AtomicU64, Mutex, Ordering, lock},
+};
 
 /// A frame that was accepted and not sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,10 +143,11 @@ impl<F> DeadLetterSender<F> {
 
     /// Queues a letter; gives its frame back if it is lost.
     pub(super) fn send(&self, letter: DeadLetter<F>, now: Instant) -> Result<(), F> {
-        let (letter, queue) = match self.sender.try_send(letter) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(letter)) => (letter, "full"),
-            Err(TrySendError::Closed(letter)) => (letter, "closed"),
+        let (letter, queue) = match contain::run(|| self.sender.try_send(letter)) {
+            // What can panic is the receiver's waker, once the letter is in the queue.
+            None | Some(Ok(())) => return Ok(()),
+            Some(Err(TrySendError::Full(letter))) => (letter, "full"),
+            Some(Err(TrySendError::Closed(letter))) => (letter, "closed"),
         };
         if let Some(lost) = self.losses.count(self.log, now) {
             let DeadLetter {

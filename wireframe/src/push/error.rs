@@ -54,6 +54,18 @@ impl<F> TryPushError<F> {
             Self::Full(frame) | Self::RateLimited { frame, .. } | Self::Closed(frame) => frame,
         }
     }
+
+    /// The same, without the frame.
+    pub(crate) fn without_frame(self) -> TryPushError<()> {
+        match self {
+            Self::Full(_) => TryPushError::Full(()),
+            Self::RateLimited { retry_after, .. } => TryPushError::RateLimited {
+                frame: (),
+                retry_after,
+            },
+            Self::Closed(_) => TryPushError::Closed(()),
+        }
+    }
 }
 
 impl<F> From<PushError<F>> for TryPushError<F> {

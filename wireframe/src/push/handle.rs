@@ -43,9 +43,11 @@ impl<F> PushHandle<F> {
     ///
     /// If there is room it completes at the first poll. Those who wait are woken in the
     /// order of arrival, and nobody passes a frame that waits for more room than is left.
-    /// But one that was woken holds no slot: whoever pushes before it is polled may take
-    /// the room, and it waits on at the head of the line. So producers that never wait can
-    /// keep those who do waiting, for as long as they take all room first.
+    /// But one that was woken holds no slot: whoever is polled or pushes before it may take
+    /// the room, and then it waits on in its old place. So producers that never wait can
+    /// keep those who do waiting, for as long as they take all room first; and a future
+    /// that is kept without being polled, as in a `select!` over a reference, does not stop
+    /// what the same task awaits instead.
     ///
     /// Where the rate is limited a push waits for a token as well, and takes both in one
     /// step. Tokens come to high pushes that wait before low ones, but after

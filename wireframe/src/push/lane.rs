@@ -5,6 +5,7 @@ use std::{collections::VecDeque, mem, task::Waker};
 use wireframe_proto::{Accepted, PushCapacity, Released};
 
 use super::waiters::Waiters;
+use crate::contain;
 
 /// Wakers taken under the lock, to be woken after it.
 #[derive(Default)]
@@ -15,7 +16,7 @@ impl Wakers {
     #[inline]
     pub(super) fn wake(self) {
         if !self.0.is_empty() {
-            self.0.into_iter().for_each(Waker::wake);
+            self.0.into_iter().for_each(contain::wake);
         }
     }
 }
@@ -27,6 +28,20 @@ pub(super) struct Slots {
     bytes: usize,
 }
 
+impl Slots {
+    /// One frame more.
+    pub(super) fn add(&mut self, charge: usize) {
+        self.frames += 1;
+        self.bytes = self.bytes.saturating_add(charge);
+    }
+
+    /// One frame less.
+    pub(super) fn subtract(&mut self, charge: usize) {
+        self.frames = self.frames.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(charge);
+    }
+}
+
 /// Entries that a queue may keep allocated while its connection is idle: what a
 /// `VecDeque` allocates first.
 const KEPT_WHEN_IDLE: usize = 4;
@@ -34,10 +49,16 @@ const KEPT_WHEN_IDLE: usize = 4;
 /// One priority's queue, its bound, and those who wait for room in it.
 ///
 /// Invariant: if the first in line would find room, and a token where they are limited,
-/// somebody woken has yet to come, and either takes that room, rejoins at the head, or
-/// leaves and has it given to the next. So whatever makes room (a release, a dropped
-/// permit, a waiter that leaves) is followed by
-/// [`Inner::wake_ready`](super::mailbox::Inner::wake_ready).
+/// so much is promised to somebody who was woken and has yet to come, and who either
+/// takes it, goes back in line, or leaves and has it given to the next. So whatever makes
+/// room (a release, a dropped permit, a waiter that leaves) is followed by
+/// [`Inner::wake_ready`](super::mailbox::Inner::wake_ready), and whoever takes room that
+/// was promised makes the promise smaller.
+///
+/// A promise holds no room: it only keeps more from being woken than can enter. Whoever is
+/// polled may take it, a newcomer and a sleeping waiter alike. Else a future that was
+/// woken, and is kept without being polled, would stop all others: often it is the same
+/// task that now awaits another, and that wake-up was the only one it gets.
 pub(super) struct Lane<F> {
     pub(super) queue: VecDeque<Accepted<F>>,
     /// Boxed on first use, and given up when idle.
@@ -79,7 +100,8 @@ impl<F> Lane<F> {
         self.fits_beside(self.used, charge)
     }
 
-    /// Whether a newcomer may enter: there is room, and nobody waits for more of it.
+    /// Whether one that was not woken may enter: there is room, and nobody waits for more
+    /// of it.
     ///
     /// A large frame that waits at the head of the line would starve if smaller ones
     /// went past it. One that waits only because others were woken first does not stand
@@ -90,8 +112,8 @@ impl<F> Lane<F> {
 
     /// Queues a frame; whether it may is the caller's question.
     pub(super) fn enter(&mut self, accepted: Accepted<F>) {
-        self.used.frames += 1;
-        self.used.bytes = self.used.bytes.saturating_add(accepted.charge);
+        self.used.add(accepted.charge);
+        self.limit_promises();
         self.queue.push_back(accepted);
     }
 
@@ -99,6 +121,7 @@ impl<F> Lane<F> {
     pub(super) fn reserve(&mut self) {
         self.used.frames += 1;
         self.permits += 1;
+        self.limit_promises();
     }
 
     /// Queues a frame in a slot taken before; its bytes may pass the bound.
@@ -121,30 +144,27 @@ impl<F> Lane<F> {
         self.used.bytes = self.used.bytes.saturating_sub(released.bytes);
     }
 
-    /// What is outstanding.
-    pub(super) fn used(&self) -> Slots {
-        self.used
+    /// Whether somebody waits who would find room beside what is promised to others.
+    pub(super) fn first_fits(&self) -> bool {
+        let Some(waiters) = &self.waiters else {
+            return false;
+        };
+        let mut used = self.used;
+        used.frames += waiters.promised.frames;
+        used.bytes = used.bytes.saturating_add(waiters.promised.bytes);
+        let charge = waiters.first_charge();
+        charge.is_some_and(|charge| self.fits_beside(used, charge))
     }
 
-    /// Whether somebody waits who would find room beside `used`.
-    pub(super) fn first_fits(&self, used: Slots) -> bool {
-        self.first_charge()
-            .is_some_and(|charge| self.fits_beside(used, charge))
-    }
-
-    /// Wakes the first in line, and counts what it asks for as used.
-    pub(super) fn wake_first(&mut self, used: &mut Slots, wakers: &mut Wakers) {
-        let charge = self.first_charge().unwrap_or_default();
-        used.frames += 1;
-        used.bytes = used.bytes.saturating_add(charge);
+    /// Wakes the first in line, and promises what it asks for.
+    pub(super) fn wake_first(&mut self, wakers: &mut Wakers) {
         wakers.0.extend(self.waiters().wake_first());
     }
 
-    /// Wakes as many as would find room if all of them came at once.
+    /// Wakes as many as find room if all who were woken come.
     pub(super) fn wake_ready(&mut self, wakers: &mut Wakers) {
-        let mut used = self.used;
-        while self.first_fits(used) {
-            self.wake_first(&mut used, wakers);
+        while self.first_fits() {
+            self.wake_first(wakers);
         }
     }
 
@@ -188,6 +208,19 @@ impl<F> Lane<F> {
         {
             self.waiters = None;
         }
+    }
+
+    /// Room has been taken: what is promised is no more than what is left.
+    #[inline]
+    fn limit_promises(&mut self) {
+        let Some(waiters) = &mut self.waiters else {
+            return;
+        };
+        let frames = self.capacity.frames.get().saturating_sub(self.used.frames);
+        let bytes = self.capacity.bytes.get().saturating_sub(self.used.bytes);
+        let promised = &mut waiters.promised;
+        promised.frames = promised.frames.min(frames);
+        promised.bytes = promised.bytes.min(bytes);
     }
 
     fn first_charge(&self) -> Option<usize> {

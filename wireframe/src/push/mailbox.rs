@@ -1,6 +1,6 @@
 //! The queues between those who push and the driver.
 
-use std::fmt;
+use std::{fmt, task::Waker};
 
 use wireframe_proto::{
     Accepted, CorrelationId, FairnessConfig, Instant, Priority, PushCapacity, RateLimit,
@@ -15,6 +15,7 @@ use super::{
     lane::{Lane, Wakers},
     rate::Rate,
     stats::PushStats,
+    waiters::Key,
 };
 use crate::{
     client::Slot,
@@ -87,16 +88,42 @@ impl<F> Inner<F> {
     pub(super) fn take_token(
         &mut self,
         priority: Priority,
+        was_woken: bool,
         now: Option<Instant>,
     ) -> Result<(), Instant> {
         match (&mut self.rate, now) {
-            (Some(rate), Some(now)) => rate.take(priority, now),
+            (Some(rate), Some(now)) => rate.take(priority, was_woken, now),
             _ => Ok(()),
         }
     }
 
-    /// Room was made in these lanes, or a token was given back: wakes as many as would
-    /// find both if all of them came at once.
+    /// Gives up a wait, whether asleep or woken; a waker is to be dropped unlocked.
+    #[must_use = "a waker is dropped outside the lock"]
+    pub(super) fn give_up(&mut self, priority: Priority, key: &Key) -> Option<Waker> {
+        self.forgo_token(priority, key);
+        self.lane(priority).waiters().leave(key)
+    }
+
+    /// A woken waiter goes back in line, or one that sleeps gets a new waker; what comes
+    /// back is to be dropped unlocked.
+    #[must_use = "a waker is dropped outside the lock"]
+    pub(super) fn rejoin(&mut self, priority: Priority, key: &Key, waker: Waker) -> Option<Waker> {
+        self.forgo_token(priority, key);
+        self.lane(priority).waiters().rejoin(key, waker)
+    }
+
+    /// The token that a waiter was woken for, if it was, is promised no more.
+    fn forgo_token(&mut self, priority: Priority, key: &Key) {
+        if self.rate.is_some()
+            && self.lane(priority).waiters().is_woken(key)
+            && let Some(rate) = &mut self.rate
+        {
+            rate.forgo();
+        }
+    }
+
+    /// Room was made in these lanes, or a token was given back: wakes as many as find both
+    /// if all who were woken come.
     pub(super) fn wake_ready(
         &mut self,
         lanes: &[Priority],
@@ -111,12 +138,10 @@ impl<F> Inner<F> {
         };
         // They compete for the tokens, so whoever waits in either lane has its turn.
         let Self { high, low, .. } = self;
-        let (mut high_used, mut low_used) = (high.used(), low.used());
-        let mut turns = rate.turns(now);
-        while let Some(turn) = turns.next(high.first_fits(high_used), low.first_fits(low_used)) {
+        while let Some(turn) = rate.promise(now, high.first_fits(), low.first_fits()) {
             match turn {
-                Priority::High => high.wake_first(&mut high_used, wakers),
-                Priority::Low => low.wake_first(&mut low_used, wakers),
+                Priority::High => high.wake_first(wakers),
+                Priority::Low => low.wake_first(wakers),
             }
         }
     }
@@ -137,9 +162,7 @@ impl<F> Inner<F> {
         let (Some(rate), Some(now)) = (&mut self.rate, now) else {
             return false;
         };
-        let waits = |lane: &Lane<F>| lane.first_fits(lane.used());
-        rate.set_alarm(waits(&self.high) || waits(&self.low), now);
-        rate.take_alarm_moved()
+        rate.set_alarm(self.high.first_fits() || self.low.first_fits(), now)
     }
 }
 
@@ -253,7 +276,7 @@ impl<F> Mailbox<F> {
         if !inner.lane(priority).admits(accepted.charge) {
             return Err(TryPushError::Full(accepted.frame));
         }
-        if let Err(next) = inner.take_token(priority, now) {
+        if let Err(next) = inner.take_token(priority, false, now) {
             return Err(TryPushError::RateLimited {
                 retry_after: next.saturating_duration_since(now.unwrap_or(next)),
                 frame: accepted.frame,

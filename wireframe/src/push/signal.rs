@@ -2,7 +2,10 @@
 
 use std::{fmt, task::Waker};
 
-use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use crate::{
+    contain,
+    sync::{AtomicBool, Mutex, Ordering, lock},
+};
 
 /// Wakes one driver, only when it is parked, once.
 ///
@@ -65,7 +68,7 @@ impl Signal {
         let waker = slot.take();
         drop(slot);
         if let Some(waker) = waker {
-            waker.wake();
+            contain::wake(waker);
         }
     }
 
@@ -75,7 +78,7 @@ impl Signal {
         self.parked.store(false, Ordering::SeqCst);
         let waker = slot.take();
         drop(slot);
-        drop(waker);
+        contain::discard(waker);
     }
 }
 

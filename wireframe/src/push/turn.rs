@@ -12,8 +12,14 @@ use super::{
 };
 use crate::sync::MutexGuard;
 
-/// The lock, and the time at which a token was taken, if one was.
-type Turn<'a, F> = (MutexGuard<'a, Inner<F>>, Option<Instant>);
+/// The end of a wait.
+struct Turn<'a, F> {
+    inner: MutexGuard<'a, Inner<F>>,
+    /// When a token was taken, if one was.
+    now: Option<Instant>,
+    /// Dropped after the lock: it is that of a waiter that came without being woken.
+    _waker: Option<Waker>,
+}
 
 /// Where a future stands in line, if it does.
 pub(super) struct Place {
@@ -84,9 +90,10 @@ impl<F> Mailbox<F> {
         let Some(charge) = slot.as_ref().map(|accepted| accepted.charge) else {
             return Poll::Pending;
         };
-        let Some((mut inner, now)) = self.poll_turn(cx, place, charge) else {
+        let Some(mut turn) = self.poll_turn(cx, place, charge) else {
             return Poll::Pending;
         };
+        let inner = &mut *turn.inner;
         let Some(accepted) = slot.take() else {
             return Poll::Pending;
         };
@@ -97,8 +104,8 @@ impl<F> Mailbox<F> {
             let at = inner.lane(place.priority).queue.len();
             inner.calls.push((at, call));
         }
-        self.enter(&mut inner, place.priority, accepted);
-        self.leave_lock(inner, now, Wakers::default());
+        self.enter(inner, place.priority, accepted);
+        self.leave_lock(turn.inner, turn.now, Wakers::default());
         self.control.signal().unpark();
         Poll::Ready(Ok(()))
     }
@@ -109,14 +116,14 @@ impl<F> Mailbox<F> {
         cx: &Context<'_>,
         place: &mut Place,
     ) -> Poll<Result<(), PushError<()>>> {
-        let Some((mut inner, now)) = self.poll_turn(cx, place, 0) else {
+        let Some(mut turn) = self.poll_turn(cx, place, 0) else {
             return Poll::Pending;
         };
-        if !inner.open {
+        if !turn.inner.open {
             return Poll::Ready(Err(PushError::Closed(())));
         }
-        inner.lane(place.priority).reserve();
-        self.leave_lock(inner, now, Wakers::default());
+        turn.inner.lane(place.priority).reserve();
+        self.leave_lock(turn.inner, turn.now, Wakers::default());
         Poll::Ready(Ok(()))
     }
 
@@ -128,7 +135,7 @@ impl<F> Mailbox<F> {
         let mut wakers = Wakers::default();
         let now = self.token_time();
         let mut inner = self.lock();
-        let own = inner.lane(place.priority).waiters().leave(&key);
+        let own = inner.give_up(place.priority, &key);
         inner.wake_ready(&[place.priority], now, &mut wakers);
         self.leave_lock(inner, now, wakers);
         drop(own);
@@ -143,17 +150,21 @@ impl<F> Mailbox<F> {
             let mut inner = self.lock();
             let open = inner.open;
             let lane = inner.lane(place.priority);
-            let has_room = match &place.key {
+            let key = place.key.as_ref();
+            let was_woken = key.is_some_and(|key| lane.waiters().is_woken(key));
+            let has_room = match was_woken {
                 _ if !open => true,
-                None => lane.admits(charge),
-                Some(key) => lane.waiters().is_woken(key) && lane.fits(charge),
+                true => lane.fits(charge),
+                false => lane.admits(charge),
             };
-            if has_room && (!open || inner.take_token(place.priority, now).is_ok()) {
-                // Closing wakes everyone, so the node that goes here holds no waker.
-                if let Some(key) = place.key.take() {
-                    let _none = inner.lane(place.priority).waiters().leave(&key);
-                }
-                return Some((inner, now));
+            if has_room && (!open || inner.take_token(place.priority, was_woken, now).is_ok()) {
+                let key = place.key.take();
+                let waker = key.and_then(|key| inner.lane(place.priority).waiters().leave(&key));
+                return Some(Turn {
+                    inner,
+                    now,
+                    _waker: waker,
+                });
             }
             let lane = inner.lane(place.priority);
             match (&place.key, fresh.take()) {
@@ -169,8 +180,11 @@ impl<F> Mailbox<F> {
                     return None;
                 }
                 (Some(key), Some(waker)) => {
-                    let stale = lane.waiters().rejoin(key, charge, waker);
-                    self.leave_lock(inner, now, Wakers::default());
+                    let stale = inner.rejoin(place.priority, key, waker);
+                    // The token it was woken for may be of use to the other priority.
+                    let mut wakers = Wakers::default();
+                    inner.wake_ready(&[], now, &mut wakers);
+                    self.leave_lock(inner, now, wakers);
                     drop(stale);
                     return None;
                 }

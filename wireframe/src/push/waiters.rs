@@ -2,13 +2,16 @@
 
 use std::task::Waker;
 
+use super::lane::Slots;
+
 /// Those who wait for room, first come first served.
 ///
-/// A doubly linked list inside a slab: joining, waking and leaving cost the same however
-/// many wait, and memory follows the number that wait at once. A waiter keeps its node
-/// from the moment it waits until its future completes or is dropped. While it is asleep
-/// the node is linked; once woken it is out of line and holds nothing but its place in
-/// the slab.
+/// A doubly linked list inside a slab, in the order of arrival: joining, waking and
+/// leaving cost the same however many wait, and memory follows the number that wait at
+/// once. A waiter keeps its node from the moment it waits until its future completes or
+/// is dropped. While it is asleep the node is linked; once woken it is out of line and
+/// holds nothing but its place in the slab. Going back in line passes those who went back
+/// before it, and starts at the last of them.
 #[derive(Default)]
 pub(super) struct Waiters {
     nodes: Vec<Node>,
@@ -16,6 +19,12 @@ pub(super) struct Waiters {
     first: Option<usize>,
     last: Option<usize>,
     occupied: usize,
+    arrivals: u64,
+    /// The last that went back in line: the next to do so most likely goes behind it.
+    rejoined: Option<usize>,
+    /// What those who were woken, and have not come, may count on. Others may take it
+    /// first, so it is never more than there is room for, nor more than they ask for.
+    pub(super) promised: Slots,
 }
 
 /// A waiter's node; whoever has it gives it back with [`Waiters::leave`].
@@ -26,9 +35,13 @@ enum Node {
     Vacant {
         next: Option<usize>,
     },
-    Woken,
+    Woken {
+        arrival: u64,
+        charge: usize,
+    },
     Asleep {
         waker: Waker,
+        arrival: u64,
         charge: usize,
         previous: Option<usize>,
         next: Option<usize>,
@@ -40,14 +53,16 @@ impl Waiters {
     pub(super) fn first_charge(&self) -> Option<usize> {
         match self.nodes.get(self.first?)? {
             Node::Asleep { charge, .. } => Some(*charge),
-            Node::Vacant { .. } | Node::Woken => None,
+            Node::Vacant { .. } | Node::Woken { .. } => None,
         }
     }
 
     /// Joins the end of the line.
     pub(super) fn join(&mut self, charge: usize, waker: Waker) -> Key {
+        self.arrivals += 1;
         let asleep = Node::Asleep {
             waker,
+            arrival: self.arrivals,
             charge,
             previous: self.last,
             next: None,
@@ -60,33 +75,63 @@ impl Waiters {
         Key(index)
     }
 
-    /// Puts a woken waiter that found no room back, at the head of the line.
+    /// Puts a woken waiter that found no room back, before all who came after it.
     ///
     /// One that is still asleep keeps its place and gets the new waker; the old one comes
     /// back, to be dropped unlocked.
     #[must_use = "a waker is dropped outside the lock"]
-    pub(super) fn rejoin(&mut self, key: &Key, charge: usize, waker: Waker) -> Option<Waker> {
-        let next = self.first;
-        let node = self.nodes.get_mut(key.0)?;
-        if let Node::Asleep { waker: kept, .. } = node {
-            return Some(std::mem::replace(kept, waker));
-        }
-        *node = Node::Asleep {
-            waker,
-            charge,
-            previous: None,
-            next,
+    pub(super) fn rejoin(&mut self, key: &Key, waker: Waker) -> Option<Waker> {
+        let (arrival, charge) = match self.nodes.get_mut(key.0)? {
+            Node::Asleep { waker: kept, .. } => return Some(std::mem::replace(kept, waker)),
+            Node::Woken { arrival, charge } => (*arrival, *charge),
+            Node::Vacant { .. } => return None,
         };
-        match self.first.replace(key.0) {
+        self.promised.subtract(charge);
+        let previous = self.last_before(arrival);
+        let next = match previous {
+            Some(before) => self.after(before),
+            None => self.first,
+        };
+        if let Some(node) = self.nodes.get_mut(key.0) {
+            *node = Node::Asleep {
+                waker,
+                arrival,
+                charge,
+                previous,
+                next,
+            };
+        }
+        match previous {
+            Some(before) => self.set_next(before, Some(key.0)),
+            None => self.first = Some(key.0),
+        }
+        match next {
             Some(after) => self.set_previous(after, Some(key.0)),
             None => self.last = Some(key.0),
         }
+        self.rejoined = Some(key.0);
         None
     }
 
-    /// Whether it is this waiter's turn to try again.
+    /// The last in line of those who came earlier. All of them have been woken once, and
+    /// have gone back: the others are woken in the order of arrival.
+    fn last_before(&self, arrival: u64) -> Option<usize> {
+        let is_earlier = |&index: &usize| match self.nodes.get(index) {
+            Some(Node::Asleep { arrival: its, .. }) => *its < arrival,
+            _ => false,
+        };
+        // Whoever has the place now: if it is in line, and earlier, it will do.
+        let start = self.rejoined.filter(is_earlier).or(self.first);
+        let mut last = start.filter(is_earlier)?;
+        while let Some(next) = self.after(last).filter(is_earlier) {
+            last = next;
+        }
+        Some(last)
+    }
+
+    /// Whether this waiter was woken.
     pub(super) fn is_woken(&self, key: &Key) -> bool {
-        matches!(self.nodes.get(key.0), Some(Node::Woken))
+        matches!(self.nodes.get(key.0), Some(Node::Woken { .. }))
     }
 
     /// Whether the waiter sleeps with this very waker.
@@ -99,12 +144,23 @@ impl Waiters {
 
     /// Takes the first out of the line; its waker is to be woken, unlocked.
     pub(super) fn wake_first(&mut self) -> Option<Waker> {
-        self.unlink(self.first?, Node::Woken)
+        let index = self.first?;
+        let Some(&Node::Asleep {
+            arrival, charge, ..
+        }) = self.nodes.get(index)
+        else {
+            return None;
+        };
+        self.promised.add(charge);
+        self.unlink(index, Node::Woken { arrival, charge })
     }
 
     /// Ends a wait, whether asleep or woken; a waker is to be dropped unlocked.
     #[must_use = "a waker is dropped outside the lock"]
     pub(super) fn leave(&mut self, key: &Key) -> Option<Waker> {
+        if let Some(&Node::Woken { charge, .. }) = self.nodes.get(key.0) {
+            self.promised.subtract(charge);
+        }
         let vacant = Node::Vacant { next: self.vacant };
         let waker = self.unlink(key.0, vacant);
         self.vacant = Some(key.0);
@@ -152,6 +208,13 @@ impl Waiters {
             None => self.last = previous,
         }
         Some(waker)
+    }
+
+    fn after(&self, index: usize) -> Option<usize> {
+        match self.nodes.get(index)? {
+            Node::Asleep { next, .. } => *next,
+            Node::Vacant { .. } | Node::Woken { .. } => None,
+        }
     }
 
     fn set_next(&mut self, index: usize, to: Option<usize>) {

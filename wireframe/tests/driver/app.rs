@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wireframe::{
-    BuildError, Clock, ConnectionHandle, Driver, Environment, Heartbeat, Inbound, Place,
-    PushHandle, RequestInfo, Session, State, Tasks, WireframeApp, WireframeError,
+    BuildError, Clock, ConnectionHandle, Driver, Environment, Extract, Heartbeat, Inbound, Needs,
+    Parts, Place, Protocol, PushHandle, RequestInfo, Session, State, Tasks, WireframeApp,
+    WireframeError,
     proto::Instant,
     rt::{Sleep, Timer},
     testing::{Simulation, link},
@@ -282,11 +283,43 @@ fn a_sleep_is_over_when_the_clock_says_so_not_before() {
     assert!(!driver.is_done(), "half a header has thirty seconds");
 }
 
+/// Made from others, whose needs it forwards.
+struct Composed;
+
+impl<P: Protocol> Extract<P> for Composed {
+    const TAKES_FRAME: bool = <Inbound<P::Frame> as Extract<P>>::TAKES_FRAME;
+
+    fn check(needs: &Needs<'_>) -> Result<(), BuildError> {
+        <RequestInfo as Extract<P>>::check(needs)?;
+        <State<u8> as Extract<P>>::check(needs)
+    }
+
+    fn extract(parts: &mut Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
+        RequestInfo::extract(parts)?;
+        State::<u8>::extract(parts)?;
+        Inbound::extract(parts).map(|_| Self)
+    }
+}
+
+#[test]
+fn an_extractor_that_forwards_its_needs_is_refused_for_want_of_them() {
+    // rule: APP-2
+    let app = || text(&Text::default());
+    let push = refused(app().state(1_u8).on_push(|_: Composed| ()));
+    assert_eq!(push, BuildError::NoRequest(Place::OnPush));
+    let missing = refused(app().route(1, |_: Composed| ()));
+    assert!(matches!(missing, BuildError::MissingState { .. }));
+    let twice = refused(app().state(1_u8).route(1, |_: Composed, _: Bytes| ()));
+    assert!(matches!(twice, BuildError::Frame { taken: 2, .. }));
+    let mut rig = Rig::new(app().state(1_u8).route(1, |_: Composed| "made"));
+    assert_eq!(rig.exchange("1"), ["1:made"]);
+}
+
 /// Takes the frame, and does not say so.
 struct Sneaky;
 
-impl<P: wireframe::Protocol> wireframe::Extract<P> for Sneaky {
-    fn extract(parts: &mut wireframe::Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
+impl<P: Protocol> Extract<P> for Sneaky {
+    fn extract(parts: &mut Parts<'_, P>) -> Result<Self, WireframeError<P::Error>> {
         Inbound::extract(parts).map(|_| Self)
     }
 }

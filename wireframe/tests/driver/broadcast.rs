@@ -1,16 +1,25 @@
 //! One frame to many connections.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU32,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Context,
+};
 
 use wireframe::{
-    ConnectionId, Fanout,
+    ConnectionId, Driver, Fanout,
     Priority::{High, Low},
     PushCapacity, PushLimits, PushPolicy, RateLimit, SessionRegistry, WireframeApp,
     dead_letter_queue,
-    testing::{Fault, Simulation},
+    testing::{Fault, Simulation, link},
 };
 
-use crate::rig::{Line, Record, Rig, Text, config, line, nonzero, text};
+use crate::{
+    foreign::{Tell, Told, telling, telling_waker},
+    rig::{Line, Record, Rig, Text, config, line, nonzero, text},
+};
 
 const DROP: PushPolicy = PushPolicy::DropIfFull;
 
@@ -223,4 +232,46 @@ fn nothing_of_the_registry_is_locked_while_the_application_runs() {
     assert_eq!((looked_at, became.queued + became.gone), (3, 3));
     assert_eq!(became.gone, 1);
     assert_eq!(registry.len(), 2);
+}
+
+#[test]
+fn what_frames_and_wakers_run_may_use_the_registry() {
+    // rule: REG-1
+    let registry = SessionRegistry::new();
+    let ran = Arc::new(Mutex::new(BTreeSet::new()));
+    let tell: Tell = {
+        let (registry, ran) = (registry.clone(), Arc::clone(&ran));
+        Arc::new(move |what: &str, _: &str| {
+            // A relapse is a deadlock, not a failure.
+            registry.prune();
+            let _ = registry.active_handles();
+            ran.lock().unwrap().insert(what.to_owned());
+        })
+    };
+    let one = PushLimits::both(PushCapacity::new().with_frames(nonzero(1)));
+    let app = telling(&tell).push_limits(one).registry(&registry);
+    let environment = Simulation::new().environment();
+    let (near, _peer) = link(1000);
+    let mut driver = Box::pin(Driver::server(
+        &app.build().unwrap(),
+        near,
+        None,
+        &environment,
+    ));
+    let push = driver.push_handle();
+    let waker = telling_waker(&tell);
+    let mut cx = Context::from_waker(&waker);
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    for (text, queued) in [("own", 1), ("shared", 0)] {
+        let became = registry.broadcast(Told::new(text, &tell), High, DROP);
+        assert_eq!((became.queued, became.dropped), (queued, 1 - queued));
+    }
+    let woken = ran.lock().unwrap().contains("wake");
+    assert!(woken, "the driver, within the broadcast");
+    let mut waiting = pin!(push.push(High, Told::new("waits", &tell)));
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    drop(driver);
+    assert!(waiting.as_mut().poll(&mut cx).is_ready());
+    let ran: Vec<_> = ran.lock().unwrap().iter().cloned().collect();
+    assert_eq!(ran, ["clone", "drop", "measure", "share", "wake"]);
 }

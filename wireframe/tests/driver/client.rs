@@ -188,6 +188,27 @@ fn a_client_that_gave_its_calls_up_closes_without_waiting_for_their_replies() {
 }
 
 #[test]
+fn a_call_accepted_before_its_connection_closes_is_sent() {
+    // rule: SHUT-2, CLI-2
+    type Close = fn(Client<Text>, &Spawned<Result<Line, CallError>>);
+    let closes: [Close; 2] = [
+        |client, _| client.connection().close(),
+        |client, call| {
+            call.cancel();
+            drop(client);
+        },
+    ];
+    for close in closes {
+        let (simulation, client, mut server, _driver) = by_hand();
+        let call = simulation.spawn(client.call(line("1")));
+        assert!(call.poll().is_pending());
+        close(client, &call);
+        simulation.run();
+        assert_eq!(lines(&server.receive()), ["1"]);
+    }
+}
+
+#[test]
 fn all_calls_fail_at_once_with_the_reason_when_the_peer_dies() {
     // rule: CLI-3
     type End = fn(&World);

@@ -1,8 +1,8 @@
 //! What handlers send while they are at work.
 
 use wireframe::{
-    BodyError, Clock, CloseReason, Conversation, Driver, Envelope, Inbound, PushHandle, Response,
-    SendError, State, WireframeApp, WireframeError,
+    Clock, CloseReason, Conversation, Driver, Envelope, Inbound, PushHandle, Response, SendError,
+    State, Tasks, WireframeApp, WireframeError,
     testing::{Simulation, link},
 };
 
@@ -220,8 +220,17 @@ fn a_dropped_send_has_sent_nothing() {
     assert_eq!(answer, "1:[3, 4]");
 }
 
+/// Notes that whoever holds it is gone.
+struct NoteOfDrop(Record);
+
+impl Drop for NoteOfDrop {
+    fn drop(&mut self) {
+        self.0.note("dropped");
+    }
+}
+
 #[test]
-fn a_frame_that_cannot_be_encoded_fails_the_command_and_ends_the_conversation() {
+fn a_frame_that_cannot_be_encoded_fails_the_command_and_ends_its_handler() {
     // rule: RESP-6, REQ-2
     async fn asks(
         mut peer: Conversation<Line>,
@@ -229,14 +238,16 @@ fn a_frame_that_cannot_be_encoded_fails_the_command_and_ends_the_conversation() 
         clock: Clock,
         State(record): State<Record>,
     ) -> &'static str {
+        let _dropped = NoteOfDrop(record.clone());
         if head == line("1 queued") {
             peer.send(line("fine")).await.unwrap();
         }
         peer.send(line("why?")).await.unwrap();
         record.note(format!("{:?}", peer.next().await));
-        clock.sleep(secs(1)).await;
         let refused = peer.send(line("late")).await.unwrap_err();
         record.note(refused.into_frame().0);
+        clock.sleep(secs(1)).await;
+        record.note("not so long");
         "too late"
     }
     for head in ["1", "1 queued"] {
@@ -254,13 +265,11 @@ fn a_frame_that_cannot_be_encoded_fails_the_command_and_ends_the_conversation() 
             assert_eq!(rig.heard(), ["fine"]);
             assert_eq!(rig.exchange("+."), ["error: unencodable"]);
         }
-        assert_eq!(
-            record.take(),
-            [format!("{:?}", Err::<(), _>(BodyError::Closed))]
-        );
+        // It learns of it, and has the rest of that poll.
+        assert_eq!(record.take(), ["Err(Closed)", "late", "dropped"]);
         assert_eq!(rig.exchange("2"), ["2:two"], "the connection goes on");
         rig.advance(secs(1));
-        assert_eq!(record.take(), ["late"]);
+        assert_eq!(record.take(), [""; 0]);
         assert_eq!(rig.heard(), [""; 0]);
         assert_eq!(protocol.record.count("command_end Failed"), 1);
     }
@@ -308,27 +317,83 @@ fn a_handler_that_waits_is_told_of_a_failure_while_others_are_at_work() {
     }
 }
 
+/// An app whose first two routes fail under a handler, a stream and a channel that have
+/// not ended.
+fn failing(record: &Record) -> WireframeApp<Text> {
+    text(&Text::default())
+        .state(record.clone())
+        .route(
+            1,
+            async |mut peer: Conversation<Line>, State(record): State<Record>| {
+                let _dropped = NoteOfDrop(record);
+                peer.send(line("why?")).await.unwrap();
+                // Awaits neither a frame nor room.
+                std::future::pending::<()>().await;
+            },
+        )
+        .route(2, |State(record): State<Record>| {
+            let dropped = NoteOfDrop(record);
+            Answer::frames(async_stream::stream! {
+                let _dropped = dropped;
+                yield line("why?");
+                std::future::pending::<()>().await;
+            })
+        })
+        .route(3, |State(record): State<Record>, tasks: Tasks| {
+            let (sender, answer) = Answer::channel(2);
+            tasks.spawn(async move {
+                sender.send(line("why?")).await.unwrap();
+                sender.closed().await;
+                record.note("dropped");
+            });
+            answer
+        })
+        // Always has one more, for which there is no room.
+        .route(4, |State(record): State<Record>| {
+            let dropped = NoteOfDrop(record);
+            Answer::frames(async_stream::stream! {
+                let _dropped = dropped;
+                yield line("why?");
+                loop {
+                    yield line("more");
+                }
+            })
+        })
+        .route(5, async |clock: Clock| {
+            clock.sleep(secs(1)).await;
+            "five"
+        })
+}
+
 #[test]
-fn an_answer_that_fails_while_nobody_looks_leaves_its_place_to_the_next() {
-    // rule: RESP-6, REQ-2
-    async fn fails(mut peer: Conversation<Line>, clock: Clock) -> Failing<()> {
-        peer.send(line("why?")).await?;
-        clock.sleep(secs(5)).await;
-        peer.send(line("late")).await?;
-        Ok(())
+fn whoever_is_at_work_for_a_command_ends_when_it_fails() {
+    // rule: RESP-6, RESP-7
+    for route in ["1", "2", "3", "4"] {
+        let record = Record::default();
+        let mut rig = Rig::new(failing(&record));
+        for _ in 0..3 {
+            assert_eq!(rig.exchange(route), ["error: unencodable"]);
+            assert_eq!(record.take(), ["dropped"], "route {route}");
+        }
     }
-    async fn goes_on(mut peer: Conversation<Line>, clock: Clock) -> Failing<&'static str> {
-        clock.sleep(secs(10)).await;
-        while peer.next().await?.is_some() {}
-        Ok("done")
+}
+
+#[test]
+fn whoever_is_at_work_for_a_command_ends_when_it_fails_later_in_its_turn() {
+    // rule: RESP-6, RESP-7
+    for route in ["1", "2", "3", "4"] {
+        let record = Record::default();
+        let two = config(|c| c.limits.max_in_flight = Some(nonzero(2)));
+        let mut rig = Rig::new(failing(&record).config(two));
+        for _ in 0..3 {
+            rig.ask("5");
+            rig.ask(route);
+            assert_eq!(record.take(), [""; 0]);
+            rig.advance(secs(1));
+            assert_eq!(record.take(), ["dropped"], "route {route}");
+            assert_eq!(rig.heard(), ["5:five", "error: unencodable"]);
+        }
     }
-    let mut rig = Rig::new(text(&Text::default()).route(1, fails).route(2, goes_on));
-    assert_eq!(rig.exchange("1"), ["error: unencodable"]);
-    // The next command has the slot of the first, whose handler is still at work.
-    assert_eq!(rig.exchange("2"), [""; 0]);
-    rig.ask("+a");
-    rig.advance(secs(10));
-    assert_eq!(rig.exchange("+."), ["2:done"]);
 }
 
 /// A frame of the default protocol: route, correlation id, no payload.

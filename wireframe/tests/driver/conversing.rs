@@ -362,8 +362,6 @@ fn whole(bytes: &[u8]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn bodies_come_once_and_in_order_and_answers_go_whole_and_in_order(
         commands in prop::collection::vec(command(), 1..4),

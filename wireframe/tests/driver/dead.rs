@@ -1,13 +1,22 @@
 //! Everything that a client waits for ends with its connection.
 
-use std::io;
+use std::{
+    io,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
 
+use bytes::Bytes;
 use wireframe::{
-    CallError, Client, CloseReason, HalfClose, Malformed, PushCapacity, PushLimits, Replies,
+    AnswerOrder, CallError, Client, CloseReason, Codec, CorrelationId, FragmentMeta, FrameBuf,
+    HalfClose, LengthDelimited, Malformed, PushCapacity, PushLimits, Replies, Role, Unencodable,
+    View, WireframeApp, WireframeProtocol,
     testing::{Fault, Link, Script, Simulation, Spawned, link},
 };
 
-use crate::rig::{Line, Text, config, line, nonzero, text, wire};
+use crate::rig::{Line, Oops, Text, config, line, nonzero, text, wire};
 
 struct World {
     simulation: Simulation,
@@ -153,6 +162,127 @@ fn a_panic_of_any_hook_fails_calls_and_streams() {
     }
 }
 
+/// Correlates and measures, and panics in that where a frame says so. Whatever comes
+/// ends the answer to the first call.
+#[derive(Clone, Copy)]
+struct Fragile;
+
+impl Codec for Fragile {
+    type Frame = Line;
+
+    fn decode(&mut self, _: &FragmentMeta, payload: Bytes) -> Result<Line, Malformed> {
+        Ok(line(String::from_utf8_lossy(&payload)))
+    }
+
+    fn encode(&mut self, frame: &Line, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
+        dst.put_slice(frame.0.as_bytes());
+        Ok(())
+    }
+
+    fn encoded_len(&self, frame: &Line) -> usize {
+        assert!(frame.0 != "encoded_len", "told to");
+        frame.0.len()
+    }
+}
+
+impl WireframeProtocol for Fragile {
+    type Frame = Line;
+    type Error = Oops;
+    type Codec = Self;
+    type Framing = LengthDelimited;
+    type Session = ();
+
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
+
+    fn codec(&self) -> Self {
+        Self
+    }
+
+    fn framing(&self) -> LengthDelimited {
+        LengthDelimited::default()
+    }
+
+    fn correlate(&self, frame: &mut Line, _: CorrelationId) {
+        assert!(frame.0 != "correlate", "told to");
+    }
+
+    fn classify(&self, _: &Line, _: &View<'_, ()>) -> Role {
+        Role::Reply {
+            to: Some(CorrelationId(1)),
+            last: true,
+        }
+    }
+}
+
+#[test]
+fn a_panic_of_the_protocol_on_behalf_of_a_call_fails_calls_and_streams() {
+    // rule: CLI-3, HOOK-7
+    for (call, reply) in [("correlate", "fine"), ("fine", "encoded_len")] {
+        let simulation = Simulation::new();
+        let (mut server, far) = link(1000);
+        let app = WireframeApp::with_protocol(Fragile).build().unwrap();
+        let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+        let driver = simulation.spawn(driver);
+        simulation.run();
+        let mut replies = client.call_streaming(line("fine"));
+        let stream = simulation.spawn(async move { replies.next().await });
+        let calls = [call, "fine"].map(|text| simulation.spawn(client.call(line(text))));
+        simulation.run();
+        server.send(&wire(reply));
+        simulation.run();
+        assert_eq!(driver.take(), Some(CloseReason::ProtocolPanicked));
+        let closed = || Err(CallError::Closed(CloseReason::ProtocolPanicked));
+        for call in calls {
+            assert_eq!(call.take(), Some(closed()), "{reply}");
+        }
+        assert_eq!(stream.take(), Some(Some(closed())), "{reply}");
+    }
+}
+
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("told to");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_from_learning_of_the_end() {
+    // rule: CLI-3
+    let world = World::new(HalfClose::Answers, "");
+    let bad = Waker::from(Arc::new(Panicking));
+    let mut cx = Context::from_waker(&bad);
+    let mut panics = pin!(world.client.call(line("1")));
+    assert!(panics.as_mut().poll(&mut cx).is_pending());
+    let mut stream = world.client.call_streaming(line("1"));
+    let mut next = pin!(stream.next());
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    let calls = [(); 8].map(|()| world.call());
+    world.simulation.run();
+    world.client.connection().abort();
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| world.simulation.run()));
+    assert!(ran.is_ok());
+    assert_eq!(world.driver.take(), Some(CloseReason::Aborted));
+    for call in calls {
+        let closed = Err(CallError::Closed(CloseReason::Aborted));
+        assert_eq!(call.take(), Some(closed));
+    }
+}
+
+#[test]
+fn a_call_that_is_aborted_before_the_driver_saw_it_fails_with_that() {
+    // rule: CLI-3
+    let world = World::new(HalfClose::Answers, "");
+    let (call, stream) = (world.call(), world.stream());
+    assert!(call.poll().is_pending() && stream.poll().is_pending());
+    world.client.connection().abort();
+    world.simulation.run();
+    let closed = || Err(CallError::Closed(CloseReason::Aborted));
+    assert_eq!(call.take(), Some(closed()));
+    assert_eq!(stream.take(), Some(vec![closed()]));
+}
+
 #[test]
 fn frames_of_a_stream_that_came_before_the_end_are_handed_out_first() {
     // rule: CLI-3
@@ -186,12 +316,18 @@ fn frames_of_a_stream_that_came_before_the_end_are_handed_out_first() {
 #[test]
 fn calls_that_the_driver_never_saw_fail_with_it() {
     // rule: CLI-3
-    let world = World::new(HalfClose::Answers, "");
-    let (call, stream) = (world.call(), world.stream());
-    assert!(call.poll().is_pending() && stream.poll().is_pending());
-    world.driver.cancel();
-    world.simulation.run();
-    let closed = || Err(CallError::Closed(CloseReason::Aborted));
-    assert_eq!(call.take(), Some(closed()));
-    assert_eq!(stream.take(), Some(vec![closed()]));
+    let ends: [End; 2] = [
+        |world| world.driver.cancel(),
+        |world| world.client.connection().abort(),
+    ];
+    for end in ends {
+        let mut world = World::new(HalfClose::Answers, "");
+        let (call, stream) = (world.call(), world.stream());
+        assert!(call.poll().is_pending() && stream.poll().is_pending());
+        end(&mut world);
+        world.simulation.run();
+        let closed = || Err(CallError::Closed(CloseReason::Aborted));
+        assert_eq!(call.take(), Some(closed()));
+        assert_eq!(stream.take(), Some(vec![closed()]));
+    }
 }

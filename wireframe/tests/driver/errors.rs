@@ -4,8 +4,8 @@ use std::{convert::Infallible, error::Error, fmt, io};
 
 use bytes::Bytes;
 use wireframe::{
-    BoxError, Clock, CloseReason, Extract, Inbound, Malformed, Parts, Protocol, Response, State,
-    Unencodable, WireframeError,
+    BodyError, BoxError, CallError, Clock, CloseReason, Extract, Inbound, Malformed, Parts,
+    Protocol, PushError, Response, SendError, State, TryPushError, Unencodable, WireframeError,
 };
 
 use crate::rig::{Line, Oops, Rig, Text, secs, text};
@@ -180,6 +180,52 @@ fn a_boxed_error_is_what_it_was_before_it_was_boxed() {
     // Nobody has said that this one is fatal.
     let bare: BoxError = Box::new(io::Error::other("disk"));
     assert!(matches!(unboxed(bare), Wireframe::Other(_)));
+}
+
+#[test]
+fn the_librarys_own_errors_are_fatal_or_not_when_a_handler_hands_them_on() {
+    // rule: RESP-6
+    type Wireframe = WireframeError<Oops>;
+    let frame = || Line("refused".into());
+    let fatal: [Wireframe; 5] = [
+        PushError::Closed(frame()).into(),
+        TryPushError::Closed(frame()).into(),
+        SendError::Closed(frame()).into(),
+        BodyError::TimedOut.into(),
+        io::Error::other("disk").into(),
+    ];
+    for error in fatal {
+        assert!(matches!(error, Wireframe::Io(_)), "{error}");
+    }
+    let not_fatal: [Wireframe; 4] = [
+        TryPushError::Full(frame()).into(),
+        TryPushError::RateLimited {
+            frame: frame(),
+            retry_after: secs(1),
+        }
+        .into(),
+        CallError::Closed(CloseReason::PeerClosed).into(),
+        CallError::Empty.into(),
+    ];
+    for error in not_fatal {
+        assert!(matches!(error, Wireframe::Other(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_protocol_is_told_why_a_push_was_refused_for_now() {
+    let refused = TryPushError::RateLimited {
+        frame: Line("refused".into()),
+        retry_after: secs(3),
+    };
+    let WireframeError::<Oops>::Other(told) = refused.into() else {
+        panic!("fatal");
+    };
+    let expected = TryPushError::RateLimited {
+        frame: (),
+        retry_after: secs(3),
+    };
+    assert_eq!(told.downcast_ref(), Some(&expected));
 }
 
 #[test]

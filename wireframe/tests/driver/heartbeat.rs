@@ -67,6 +67,30 @@ fn a_peer_that_answers_stays() {
 }
 
 #[test]
+fn a_sign_of_life_counts_though_the_driver_comes_late_to_it() {
+    // rule: HB-1
+    let expecting = config(|c| c.heartbeat = Some(Heartbeat::expecting(secs(10))));
+    let mut rig = Rig::new(app().config(expecting));
+    rig.advance(secs(5));
+    rig.peer.send(&wire("1x"));
+    // Nobody runs meanwhile.
+    rig.simulation.clock().advance(secs(6));
+    assert_eq!(rig.heard(), ["1x"]);
+
+    let mut rig = Rig::new(pinging(app()));
+    rig.advance(secs(20));
+    assert_eq!(rig.heard(), ["~ping"]);
+    rig.peer.send(&wire("!here")[..1]);
+    rig.simulation.clock().advance(secs(6));
+    assert_eq!(rig.heard(), [""; 0]);
+    assert!(!rig.peer.is_at_end());
+    // Nor does a peer that has spoken need a ping.
+    rig.peer.send(&wire("!here")[1..]);
+    rig.simulation.clock().advance(secs(20));
+    assert_eq!(rig.heard(), [""; 0]);
+}
+
+#[test]
 fn a_peer_that_says_other_things_is_not_pinged() {
     // rule: HB-1
     let mut rig = Rig::new(pinging(app()));

@@ -81,6 +81,24 @@ fn before_send_sees_every_frame_of_every_source_in_wire_order() {
 }
 
 #[test]
+fn the_answer_to_a_control_frame_goes_before_a_flaw_that_came_with_it() {
+    // rule: FRAME-5
+    for at_once in [false, true] {
+        let protocol = Text {
+            has_goodbye: true,
+            ..Text::default()
+        };
+        let mut rig = Rig::new(text(&protocol));
+        rig.peer.send(&wire("~x"));
+        if !at_once {
+            rig.simulation.run();
+        }
+        rig.peer.send(&[0, 0, 0, 1, 0xff]);
+        assert_eq!(rig.heard(), ["~x", "goodbye"], "at once: {at_once}");
+    }
+}
+
+#[test]
 fn on_connect_runs_beside_the_connection_and_is_dropped_with_it() {
     // rule: HOOK-2
     struct Guard(crate::rig::Record);
@@ -278,4 +296,17 @@ fn units_are_numbered_after_the_hook_whatever_their_source() {
     }
     frames.sort();
     assert_eq!(frames, ["high.", "low.", "one.", "~.", "~."]);
+}
+
+#[test]
+fn what_the_setup_pushes_goes_before_what_was_pushed_low_before_it_ran() {
+    // rule: HOOK-2
+    let protocol = Text {
+        greeting: Some("!hello"),
+        ..Text::default()
+    };
+    let app = text(&protocol).build().unwrap();
+    let mut rig = Rig::idle(&app, &Simulation::new(), 1000);
+    rig.push.try_push(Low, line("!eager")).unwrap();
+    assert_eq!(rig.heard(), ["!hello", "!eager"]);
 }

@@ -15,11 +15,14 @@ use tower::{
     load_shed::LoadShedLayer, util::MapRequestLayer,
 };
 use wireframe::{
-    Clock, CloseReason, HandlerService, Inbound, Request, RequestBody, RequestInfo, RequestService,
-    Response, State, WireframeApp, WireframeError, testing::Simulation,
+    AnswerOrder, BodyError, Clock, CloseReason, CorrelationId, Driver, Envelope, HandlerService,
+    Heartbeat, Inbound, LengthDelimited, Request, RequestBody, RequestInfo, RequestService,
+    Response, Role, State, View, WireframeApp, WireframeError, WireframeProtocol,
+    proto::EnvelopeCodec,
+    testing::{Simulation, link},
 };
 
-use crate::rig::{Line, Notes, Oops, Record, Rig, Text, line, secs, text};
+use crate::rig::{Line, Notes, Oops, Record, Rig, Text, config, line, secs, text};
 
 type Answer = Response<Line, Oops>;
 
@@ -458,4 +461,95 @@ fn a_body_is_discarded_when_its_request_is_given_up_in_a_layer() {
     rig.ask("+.");
     rig.advance(secs(1));
     assert_eq!(rig.heard(), ["late"]);
+}
+
+/// Envelopes with bodies: 2 is a part of one, 3 its last frame.
+struct Bodied;
+
+impl WireframeProtocol for Bodied {
+    type Frame = Envelope;
+    type Error = Oops;
+    type Codec = EnvelopeCodec;
+    type Framing = LengthDelimited;
+    type Session = ();
+
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
+
+    fn codec(&self) -> EnvelopeCodec {
+        EnvelopeCodec
+    }
+
+    fn framing(&self) -> LengthDelimited {
+        LengthDelimited::default()
+    }
+
+    fn classify(&self, frame: &Envelope, _: &View<'_, ()>) -> Role {
+        let correlation = frame.correlation_id.map(CorrelationId);
+        match frame.id {
+            2 | 3 => Role::Body {
+                of: correlation,
+                last: frame.id == 3,
+            },
+            route => Role::Request {
+                route,
+                correlation,
+                exclusive: false,
+            },
+        }
+    }
+}
+
+/// A frame of it, without a payload.
+fn bodied(route: u8, correlation: u8) -> [u8; 8] {
+    [0, 0, 0, 4, route, 1, correlation, 0]
+}
+
+#[test]
+fn a_peer_cannot_keep_a_permit_by_filling_the_body_of_a_request_that_waits_for_it() {
+    // rule: APP-3, REQ-3, LIM-3
+    async fn count(mut body: RequestBody) -> Result<String, BodyError> {
+        let mut frames = 0;
+        while body.next().await?.is_some() {
+            frames += 1;
+        }
+        Ok(frames.to_string())
+    }
+    let app = WireframeApp::with_protocol(Bodied)
+        .config(config(|c| {
+            c.heartbeat = Some(Heartbeat::expecting(secs(300)));
+        }))
+        .route(1, async |body: RequestBody| {
+            // Whoever is late is told, and gives the permit back.
+            count(body).await.unwrap_or_else(|error| error.to_string())
+        })
+        .layer(ConcurrencyLimitLayer::new(1))
+        .build()
+        .unwrap();
+    let simulation = Simulation::new();
+    let serve = || {
+        let (near, peer) = link(1 << 20);
+        let driver = Driver::server(&app, near, None, &simulation.environment());
+        (simulation.spawn(driver), peer)
+    };
+    let (greedy, mut peer) = serve();
+    peer.send(&[bodied(1, 1), bodied(1, 2)].concat());
+    peer.send(&bodied(2, 2).repeat(20));
+    simulation.run();
+    let (_other, mut patient) = serve();
+    patient.send(&[bodied(1, 1), bodied(3, 1)].concat());
+    simulation.run();
+    assert_eq!(patient.receive(), [0; 0]);
+    simulation.advance(secs(30));
+    let answer = String::from_utf8(peer.receive()).unwrap();
+    assert!(answer.ends_with("no frame of the body came in time"));
+    // The second has the permit, reads what there is, and is late in its turn.
+    simulation.advance(secs(30));
+    assert!(
+        String::from_utf8(peer.receive())
+            .unwrap()
+            .ends_with("in time")
+    );
+    let answer = String::from_utf8(patient.receive()).unwrap();
+    assert!(answer.ends_with('1'), "{answer:?}");
+    assert!(!greedy.is_done(), "the connection goes on");
 }

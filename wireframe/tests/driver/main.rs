@@ -24,6 +24,7 @@ mod deadlines;
 mod ends;
 mod errors;
 mod fairness;
+mod foreign;
 mod handlers;
 mod heartbeat;
 mod hooks;

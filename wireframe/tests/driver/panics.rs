@@ -1,13 +1,18 @@
 //! Panics of handlers, streams, hooks and codecs: each ends its connection, and no other.
 
+use std::{pin::pin, sync::Arc, task::Context};
+
 use wireframe::{
-    CloseReason, Driver, Heartbeat, Inbound,
+    Client, CloseReason, Driver, Heartbeat, Inbound,
     Priority::High,
-    PushHandle, Response, WireframeApp,
-    testing::{Simulation, link},
+    PushCapacity, PushError, PushHandle, PushLimits, Response, SessionRegistry, WireframeApp,
+    testing::{Fault, Simulation, link},
 };
 
-use crate::rig::{Line, Oops, Rig, Text, line, text};
+use crate::{
+    foreign::{Tell, Told, telling, telling_waker},
+    rig::{Line, Oops, Rig, Text, line, nonzero, text},
+};
 
 fn call_panics() -> std::future::Ready<()> {
     panic!("when it is called")
@@ -235,7 +240,7 @@ fn a_hook_that_panics_while_its_connection_is_aborted_harms_nobody() {
 #[test]
 fn a_client_whose_protocol_panics_fails_its_calls() {
     // rule: HOOK-7, CLI-3
-    use wireframe::{CallError, Client};
+    use wireframe::CallError;
     let simulation = Simulation::new();
     let environment = simulation.environment();
     let (near, far) = link(1000);
@@ -260,4 +265,56 @@ fn a_client_whose_protocol_panics_fails_its_calls() {
     simulation.run();
     let failed = Some(Err(CallError::Closed(CloseReason::ProtocolPanicked)));
     assert_eq!(call.take(), failed);
+}
+
+#[test]
+fn what_panics_at_the_end_of_a_connection_keeps_nothing_else_from_ending() {
+    // rule: PUSH-6, PUSH-9, REG-2
+    for cancels in [true, false] {
+        let tell: Tell = Arc::new(|what, text| {
+            let panics = what == "wake" || (what, text) == ("drop", "brittle");
+            assert!(!panics || std::thread::panicking(), "told to");
+        });
+        let waker = telling_waker(&tell);
+        let mut panics = Context::from_waker(&waker);
+        let frame = |text| Told::new(text, &tell);
+        let (simulation, registry) = (Simulation::new(), SessionRegistry::new());
+        let two = PushLimits::both(PushCapacity::new().with_frames(nonzero(2)));
+        let app = telling(&tell).push_limits(two).registry(&registry);
+        let (_server, far) = link(1000);
+        let script = far.script();
+        let environment = simulation.environment();
+        let (client, driver) = Client::new(&app.build().unwrap(), far, None, &environment);
+        let driver = simulation.spawn(driver);
+
+        // One call is under way, one push is with the engine, and one in the mailbox.
+        let mut call = pin!(client.call(frame("call")));
+        assert!(call.as_mut().poll(&mut panics).is_pending());
+        simulation.run();
+        assert_eq!(registry.len(), 1);
+        script.write_fault(0, Fault::Stall);
+        let push = client.push_handle().clone();
+        push.try_push(High, frame("stalls")).ok().unwrap();
+        simulation.run();
+        push.try_push(High, frame("brittle")).ok().unwrap();
+        let mut first = pin!(push.push(High, frame("waits")));
+        assert!(first.as_mut().poll(&mut panics).is_pending());
+        let second = simulation.spawn({
+            let push = push.clone();
+            async move { push.push(High, Told::new("waits", &tell)).await }
+        });
+        assert!(second.poll().is_pending());
+
+        if cancels {
+            driver.cancel();
+        } else {
+            client.connection().abort();
+        }
+        simulation.run();
+        assert!(driver.is_done() && registry.is_empty());
+        assert!(matches!(second.take(), Some(Err(PushError::Closed(_)))));
+        let stats = push.stats();
+        assert_eq!((stats.accepted, stats.sent, stats.lost_closed), (3, 1, 2));
+        assert_eq!(stats.queued, 0);
+    }
 }

@@ -68,6 +68,23 @@ fn a_preamble_may_be_answered() {
 }
 
 #[test]
+fn the_answer_to_a_preamble_goes_before_a_flaw_that_came_with_it() {
+    // rule: REQ-5, FRAME-5
+    for at_once in [false, true] {
+        let mut rig = Rig::new(noting(&protocol()));
+        assert_eq!(rig.heard(), ["!hello"]);
+        rig.peer.send(b"magic!");
+        if !at_once {
+            rig.simulation.run();
+        }
+        rig.peer.send(&[0, 0, 0, 1, 0xff]);
+        let heard = rig.heard();
+        assert_eq!(heard.first().map(String::as_str), Some("~welcome"));
+        assert_eq!(heard.last().map(String::as_str), Some("goodbye"));
+    }
+}
+
+#[test]
 fn a_connection_that_is_refused_over_its_preamble_never_begins() {
     // rule: REQ-5, HOOK-2, HOOK-6
     let malformed = CloseReason::Malformed(Malformed::new("not the magic"));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use wireframe::{
-    Client, CloseReason, Inbound,
+    Client, CloseReason, Conversation, Inbound,
     testing::{Simulation, link},
 };
 
@@ -110,6 +110,41 @@ fn what_waited_is_handled_when_handlers_before_it_end() {
         rig.advance(secs(1));
     }
     assert_eq!(rig.push.connection().unhandled_pushes(), 0);
+}
+
+#[test]
+fn what_waited_is_handled_when_handlers_before_it_end_by_what_another_does_and_sends() {
+    // rule: RESP-7
+    let record = Record::default();
+    let noted = record.clone();
+    let (opener, gate) = async_channel::bounded::<()>(1);
+    let opener = Mutex::new(Some(opener));
+    let app = text(&Text::default())
+        .on_push(move |Inbound(Line(text)): Inbound<Line>| {
+            noted.note(text);
+            let gate = gate.clone();
+            async move {
+                let _closed = gate.recv().await;
+            }
+        })
+        .route(1, move |mut peer: Conversation<Line>| {
+            // All that wait at the gate end, after the driver has begun its turn.
+            drop(opener.lock().unwrap().take());
+            async move {
+                peer.send(line("open")).await.unwrap();
+                "done"
+            }
+        });
+    let mut rig = Rig::new(app);
+    rig.peer.send(&pushes(100));
+    rig.simulation.run();
+    assert_eq!(record.take().len(), 64);
+    assert_eq!(rig.exchange("1"), ["open", "1:done"]);
+    assert_eq!(
+        record.take().len(),
+        36,
+        "they need nothing more of the peer"
+    );
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     io,
     panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -221,8 +225,10 @@ fn the_next_call_goes_over_a_new_connection_when_the_old_one_has_died() {
     net.simulation.advance(secs(60));
     net.kill();
     assert_eq!(net.attempts().len(), 1, "nobody needs one");
-    assert_eq!(net.call(&client, 1, "three").take(), replied("three"));
-    assert_eq!(net.attempts(), millis([0, 60_000]));
+    let call = net.call(&client, 1, "three");
+    net.simulation.advance(Duration::from_millis(100));
+    assert_eq!(call.take(), replied("three"));
+    assert_eq!(net.attempts(), millis([0, 60_100]));
 }
 
 #[test]
@@ -264,7 +270,7 @@ fn a_call_that_a_draining_connection_refused_lets_the_next_one_reconnect() {
 }
 
 #[test]
-fn connections_that_die_young_count_as_failures_and_older_ones_end_the_row() {
+fn connections_that_die_count_as_failures_and_older_ones_begin_a_new_row() {
     // rule: CLI-6
     let net = Net::new([]);
     let client = net.client();
@@ -282,17 +288,47 @@ fn connections_that_die_young_count_as_failures_and_older_ones_end_the_row() {
         expected.push(now);
     }
     assert_eq!(net.attempts(), millis(expected));
-    for since in [30, 30] {
-        net.simulation.advance(secs(since));
+    let nano = Duration::from_nanos(1);
+    for (lived, wait) in [
+        (secs(30), 100),
+        (secs(30), 100),
+        (secs(30) - nano, 200),
+        (secs(30), 100),
+    ] {
+        net.simulation.advance(lived);
         net.kill();
-        assert!(net.connection(&client).is_done(), "at once");
+        let next = net.connection(&client);
+        net.simulation.advance(Duration::from_millis(wait) - nano);
+        assert!(!next.is_done());
+        net.simulation.advance(nano);
+        assert!(next.is_done());
     }
-    net.simulation.advance(secs(30) - Duration::from_nanos(1));
+}
+
+#[test]
+fn the_wait_counts_from_the_failure_and_not_from_the_need() {
+    // rule: CLI-6
+    let net = Net::new([Refused; 2]);
+    let patient = Backoff::new()
+        .with_jitter(Jitter::None)
+        .with_first(secs(20));
+    let client = net.client().with_backoff(patient);
+    let call = net.call(&client, 1, "given up");
+    call.cancel();
+    net.simulation.advance(secs(15));
+    let call = net.call(&client, 1, "given up");
+    net.simulation.advance(secs(5));
+    assert_eq!(net.attempts(), millis([0, 20_000]));
+    call.cancel();
+    net.simulation.advance(secs(3600));
+    assert_eq!(net.call(&client, 1, "x").take(), replied("x"));
+    assert_eq!(net.attempts(), millis([0, 20_000, 3_620_000]));
+    // The end of a connection that a call runs into is known at once.
+    let call = net.call(&client, 2, "");
     net.kill();
-    let young = net.connection(&client);
-    assert!(!young.is_done());
-    net.simulation.advance(Duration::from_millis(100));
-    assert!(young.is_done());
+    assert_eq!(call.take(), closed(CloseReason::PeerClosed));
+    net.simulation.advance(secs(80));
+    assert_eq!(net.call(&client, 1, "y").take(), replied("y"));
 }
 
 #[test]
@@ -326,7 +362,28 @@ fn an_attempt_that_nobody_waits_for_goes_on_with_the_next_who_comes() {
     assert_eq!(net.attempts(), millis([0]));
 }
 
-/// Whoever is woken because of the attempt and is dropped before it is polled passes that on.
+/// As `select!` with a reference does: one is kept and not polled, while another is awaited.
+#[test]
+fn one_that_waits_and_is_not_polled_keeps_nobody_from_connecting() {
+    // rule: CLI-6
+    let net = Net::new([Refused, Connected(2)]);
+    let client = net.client();
+    let clock = net.simulation.clock().clock();
+    let task = net.simulation.spawn(async move {
+        let mut kept = pin!(client.client());
+        assert!(clock.timeout(secs(1), kept.as_mut()).await.is_err());
+        let live = client.client().await.unwrap();
+        let same = kept.await.unwrap();
+        live.connection().id() == same.connection().id()
+    });
+    net.simulation.advance(secs(2));
+    assert!(!task.is_done());
+    net.simulation.advance(secs(1));
+    assert_eq!(task.take(), Some(true));
+    assert_eq!(net.attempts(), millis([0, 100]));
+}
+
+/// Whoever is woken because of the attempt may be dropped before it is polled.
 #[test]
 fn a_wake_up_of_the_attempt_is_not_lost_with_the_one_who_got_it() {
     // rule: CLI-6
@@ -360,6 +417,31 @@ fn the_time_of_a_call_covers_connecting() {
     for call in calls {
         assert!(matches!(call.take(), Some(Err(CallError::TimedOut { .. }))));
     }
+}
+
+#[test]
+fn an_attempt_that_hangs_is_given_up_and_has_failed() {
+    // rule: CLI-6
+    let net = Net::new([Connected(3600), Connected(3600), Connected(7), Connected(4)]);
+    let client = net.client();
+    let call = net.call(&client, 1, "x");
+    net.simulation.advance(secs(30));
+    assert_eq!(net.attempts(), millis([0]));
+    net.simulation.advance(Duration::from_millis(100));
+    assert_eq!(net.attempts(), millis([0, 30_100]));
+    // It counts from its own time, whoever sees it when.
+    call.cancel();
+    net.simulation.advance(secs(60));
+    let _client = client.clone().with_connect_timeout(secs(5));
+    let call = net.call(&client, 1, "x");
+    assert_eq!(net.attempts(), millis([0, 30_100, 90_100]));
+    net.simulation
+        .advance(Duration::from_millis(5400) - Duration::from_nanos(1));
+    assert_eq!(net.attempts().len(), 3);
+    net.simulation.advance(Duration::from_nanos(1));
+    assert_eq!(net.attempts().len(), 4);
+    net.simulation.advance(secs(4));
+    assert_eq!(call.take(), replied("x"));
 }
 
 #[test]
@@ -425,8 +507,8 @@ fn an_attempt_that_panics_is_replaced_for_the_others_who_wait() {
     let mut first = Box::pin(client.client());
     assert!(first.as_mut().poll(&mut cx).is_pending());
     let second = net.connection(&client);
-    net.simulation.advance(secs(1));
-    assert!(!second.is_done(), "the first has yet to poll the attempt");
+    // Both are woken, and the first is there sooner.
+    net.simulation.clock().advance(secs(1));
     let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| first.as_mut().poll(&mut cx)));
     assert!(panicked.is_err());
     net.simulation.advance(secs(1));
@@ -469,25 +551,37 @@ fn all_who_wait_are_woken_when_a_client_is_there() {
     assert!(first.is_done() && third.is_done());
 }
 
+/// Notes that it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// As another thread could, while the first waiter polls the attempt.
 #[test]
-fn nobody_begins_another_attempt_while_one_is_polled() {
+fn who_comes_while_the_attempt_is_polled_begins_no_other_and_misses_no_wake_up() {
     // rule: CLI-6
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
     type Other = Pin<Box<dyn Future<Output = Result<Client, CallError>> + Send>>;
     let other: Arc<Mutex<Option<Other>>> = Arc::default();
     let attempts = Arc::new(Mutex::new(0));
     let (slot, count) = (other.clone(), attempts.clone());
     let connect = move || {
-        let (slot, count) = (slot.clone(), count.clone());
-        async move {
-            *count.lock().unwrap() += 1;
-            let other = slot.lock().unwrap().take();
-            if let Some(mut other) = other {
-                let mut cx = Context::from_waker(Waker::noop());
+        let (slot, waker) = (slot.clone(), waker.clone());
+        *count.lock().unwrap() += 1;
+        poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            if let Some(other) = &mut *slot.lock().unwrap() {
+                let mut cx = Context::from_waker(&waker);
                 assert!(other.as_mut().poll(&mut cx).is_pending());
             }
-            std::future::pending().await
-        }
+            Poll::Pending
+        })
     };
     let client = Reconnecting::new(connect, Simulation::new().clock().clock());
     let clone = client.clone();
@@ -496,6 +590,8 @@ fn nobody_begins_another_attempt_while_one_is_polled() {
     let mut first = Box::pin(client.client());
     assert!(first.as_mut().poll(&mut cx).is_pending());
     assert_eq!(*attempts.lock().unwrap(), 1);
+    assert!(flag.0.load(Ordering::Relaxed));
+    drop(other.lock().unwrap().take());
 }
 
 /// The future may be sent to another thread.

@@ -329,13 +329,15 @@ fn a_peer_that_a_full_stream_keeps_waiting_is_not_closed_for_its_silence() {
     let app = text(&Text::default()).config(config(|c| {
         c.heartbeat = Some(Heartbeat::expecting(secs(10)));
         c.timeouts.idle = Some(secs(20));
+        c.limits.read_buffer = nonzero(wire("<+0").len());
     }));
     let mut world = World::of(app);
     let mut replies = world.asked(2);
-    world.send(["<+0", "<+1", "<+2"]);
+    // One stands behind the bound, and fills what is read ahead.
+    world.send(numbered(0..4));
     world.simulation.advance(secs(60));
     assert!(!world.driver.is_done());
-    for n in 0..3 {
+    for n in 0..4 {
         assert_eq!(next(&mut replies), frame(&format!("<+{n}")));
         world.simulation.run();
     }
@@ -385,6 +387,40 @@ fn a_failed_write_is_heard_of_while_a_full_stream_stops_the_input() {
     simulation.run();
     assert!(matches!(call.take(), Some(Err(CallError::Closed(_)))));
     assert!(matches!(driver.take(), Some(CloseReason::Transport(_))));
+}
+
+#[test]
+fn a_dead_server_fails_every_call_while_a_full_stream_stops_the_input() {
+    // rule: CLI-3, CLI-5
+    // The end of the peer's output is heeded once nothing stands before it.
+    for (resets, frames) in [(true, 4), (false, 1)] {
+        let simulation = Simulation::new();
+        let (mut server, far) = link(1000);
+        let script = far.script();
+        let app = text(&Text::default()).build().unwrap();
+        let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+        let driver = simulation.spawn(driver);
+        let one = PushCapacity::new().with_frames(nonzero(1));
+        let mut replies = client.call_streaming(line("1")).capacity(one);
+        assert!(next(&mut replies).is_pending());
+        simulation.run();
+        let call = simulation.spawn(client.call(line("1 more")));
+        simulation.run();
+        for text in numbered(0..frames) {
+            server.send(&wire(&text));
+            simulation.run();
+        }
+        assert!(!call.is_done());
+        if resets {
+            script.read_fault(0, Fault::Error(std::io::ErrorKind::ConnectionReset));
+        } else {
+            server.finish();
+        }
+        simulation.run();
+        assert!(matches!(call.take(), Some(Err(CallError::Closed(_)))));
+        assert!(driver.is_done());
+        assert_eq!(next(&mut replies), frame("<+0"), "what has come is kept");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wireframe::{CloseReason, Inbound, Priority::High, testing::Fault};
+use wireframe::{CloseReason, Inbound, Priority::High, RequestBody, testing::Fault};
 
 use crate::rig::{Line, Rig, Text, config, line, lines, secs, text, wire};
 
@@ -63,6 +63,86 @@ fn a_frame_that_trickles_in_must_be_whole_in_time() {
     }
     assert!(rig.peer.is_at_end());
     assert_eq!(rig.reason(), Some(CloseReason::FrameTimedOut));
+}
+
+#[test]
+fn a_frame_is_in_time_though_the_driver_comes_late_to_it() {
+    // rule: LIM-3
+    let mut rig = Rig::new(text(&Text::default()).route(1, echo));
+    let bytes = wire(&"1".repeat(100_000));
+    rig.peer.send(&bytes[..1]);
+    rig.advance(secs(20));
+    // It takes several reads, and the driver runs before none of them.
+    rig.script.read_sizes([10, 50_000]);
+    rig.peer.send(&bytes[1..]);
+    rig.simulation.clock().advance(secs(11));
+    assert_eq!(rig.heard().len(), 1);
+}
+
+#[test]
+fn a_preamble_is_in_time_though_the_driver_comes_late_to_it() {
+    // rule: LIM-3, REQ-5
+    let protocol = Text {
+        preamble: Some("magic"),
+        ..Text::default()
+    };
+    let mut rig = Rig::new(text(&protocol));
+    rig.peer.send(b"magic!");
+    rig.simulation.clock().advance(secs(11));
+    assert_eq!(rig.heard(), ["~welcome"]);
+}
+
+#[test]
+fn a_body_frame_is_in_time_though_the_driver_comes_late_to_it() {
+    // rule: LIM-3
+    let mut rig = Rig::new(
+        text(&Text::default()).route(1, async |mut body: RequestBody<Line>| {
+            match body.next().await {
+                Ok(_) => line("in time"),
+                Err(error) => line(error.to_string()),
+            }
+        }),
+    );
+    rig.ask("1");
+    rig.advance(secs(20));
+    rig.peer.send(&wire("+."));
+    rig.simulation.clock().advance(secs(11));
+    assert_eq!(rig.heard(), ["in time"]);
+}
+
+#[test]
+fn a_peer_that_took_output_while_the_driver_was_late_has_not_stalled() {
+    // rule: LIM-3
+    let mut rig = Rig::with_capacity(text(&Text::default()), 3);
+    rig.push.try_push(High, line("!slow")).unwrap();
+    rig.advance(secs(20));
+    let mut taken = rig.peer.receive_at_most(1);
+    rig.simulation.clock().advance(secs(11));
+    rig.simulation.run();
+    rig.advance(secs(29));
+    taken.extend(rig.peer.receive());
+    rig.simulation.run();
+    taken.extend(rig.peer.receive());
+    rig.simulation.run();
+    taken.extend(rig.peer.receive());
+    assert_eq!(lines(&taken), ["!slow"]);
+}
+
+#[test]
+fn a_late_driver_keeps_the_end_of_a_drain() {
+    // rule: SHUT-3
+    let protocol = Text::default();
+    let mut rig = Rig::new(text(&protocol).route(1, async || {
+        std::future::pending::<()>().await;
+    }));
+    rig.ask("1");
+    rig.push.connection().close();
+    rig.simulation.run();
+    rig.peer.send(&wire("~x"));
+    rig.simulation.clock().advance(secs(6));
+    rig.simulation.run();
+    assert_eq!(rig.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(protocol.record.count("control"), 0);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Functions of every kind, checked and given to an app.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use wireframe::{
-    Clock, Envelope, EnvelopeProtocol, Inbound, PushHandle, RequestInfo, Response, Session, State,
-    Tasks, WireframeApp, WireframeError, check_handler,
+    Clock, ConnectionHandle, Conversation, Envelope, EnvelopeProtocol, Inbound, Malformed, Message,
+    Payload, PayloadFormat, PushHandle, RequestBody, RequestInfo, Response, Session, State, Tasks,
+    Unencodable, WireframeApp, WireframeError, check_handler,
 };
 
 fn nothing() {}
@@ -24,7 +27,7 @@ fn boxed() -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> {
     Box::pin(async { Response::Empty })
 }
 
-async fn fallible() -> Result<&'static str, WireframeError<std::convert::Infallible>> {
+async fn fallible() -> Result<&'static str, WireframeError<Infallible>> {
     Err(std::io::Error::other("disk"))?;
     Ok("unreachable")
 }
@@ -34,11 +37,53 @@ async fn everything(
     _: State<u8>,
     _: Session<()>,
     _: PushHandle<Envelope>,
-    _: wireframe::ConnectionHandle,
+    _: ConnectionHandle,
     _: Clock,
     _: Tasks,
     _: RequestInfo,
 ) {
+}
+
+async fn converses(Inbound(frame): Inbound<Envelope>, mut peer: Conversation) -> Envelope {
+    let _ = peer.send(frame.clone()).await;
+    frame
+}
+
+async fn reads(mut body: RequestBody) {
+    while let Ok(Some(_)) = body.next().await {}
+}
+
+struct Text;
+
+struct Name(String);
+
+impl Payload for Name {
+    type Format = Text;
+}
+
+impl PayloadFormat<Name> for Text {
+    fn decode(payload: Bytes) -> Result<Name, Malformed> {
+        let name = String::from_utf8(payload.into());
+        name.map(Name).map_err(|_| Malformed::new("not UTF-8"))
+    }
+
+    fn encode(Name(name): &Name) -> Result<Bytes, Unencodable> {
+        Ok(name.clone().into())
+    }
+}
+
+fn typed(name: Message<Name>) -> Message<Name> {
+    name
+}
+
+fn looks_itself(
+    name: Result<Message<Name>, WireframeError<Infallible>>,
+    _: Result<Conversation, WireframeError<Infallible>>,
+) -> String {
+    match name {
+        Ok(Message(Name(name))) => name,
+        Err(error) => error.to_string(),
+    }
 }
 
 check_handler!(EnvelopeProtocol, nothing, 0);
@@ -48,6 +93,10 @@ check_handler!(EnvelopeProtocol, future, 1);
 check_handler!(EnvelopeProtocol, boxed, 0);
 check_handler!(EnvelopeProtocol, fallible, 0);
 check_handler!(EnvelopeProtocol, everything, 8);
+check_handler!(EnvelopeProtocol, converses, 2);
+check_handler!(EnvelopeProtocol, reads, 1);
+check_handler!(EnvelopeProtocol, typed, 1);
+check_handler!(EnvelopeProtocol, looks_itself, 2);
 check_handler!(EnvelopeProtocol, |body: Bytes| body, 1);
 check_handler!(EnvelopeProtocol, async |body: Bytes| body, 1);
 
@@ -68,6 +117,10 @@ fn main() {
         .route(8, |body: Bytes| body)
         .route(9, async |body: Bytes| body)
         .route(10, local)
+        .route(11, converses)
+        .route(12, reads)
+        .route(13, typed)
+        .route(14, looks_itself)
         .state(1_u8);
     assert!(app.build().is_ok());
 }

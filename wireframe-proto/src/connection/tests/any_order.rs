@@ -53,7 +53,7 @@ fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
             Hook::Control(frame) if frame.route == 10 => {
                 ctx.set_heartbeat(Some(Heartbeat::expecting(Duration::from_millis(20))));
             }
-            Hook::Ping => ctx.set_heartbeat(None),
+            Hook::Ping if ctx.commands_in_flight() > 1 => ctx.set_heartbeat(None),
             Hook::BeforeSend(frame) if frame.route == 9 => ctx.close(),
             Hook::CommandEnd(..) | Hook::Goodbye(_) | Hook::DrainNotice => {
                 let _ = ctx.push(Priority::Low, Frame::numbered(5));

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, numbers};
 use crate::{
-    Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Outcome, Priority, Reaction,
-    Refusal, RequestInfo, WireframeProtocol, config::nonzero,
+    Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Heartbeat, Outcome, Priority,
+    Reaction, Refusal, RequestInfo, WireframeProtocol, config::nonzero,
 };
 
 const DISCARDED: Event<Frame> = Event::Discarded(Discarded::Body);
@@ -306,7 +306,7 @@ fn a_handler_that_stopped_awaiting_is_not_told_that_its_time_was_over() {
 }
 
 #[test]
-fn a_handler_that_awaits_a_body_is_told_when_its_answer_has_failed() {
+fn a_handler_that_awaits_a_body_is_told_once_when_its_answer_has_failed() {
     // rule: RESP-6
     let mut link = Link::new(config(), Correlated::default());
     let commands = link.requests(&[1, 2]);
@@ -316,7 +316,7 @@ fn a_handler_that_awaits_a_body_is_told_when_its_answer_has_failed() {
     let flawed = Frame::new(Kind::Flawed, []);
     link.connection.respond(commands[0].id, flawed).unwrap();
     assert_eq!(link.sent(), []);
-    assert_eq!(link.events(), [Event::Body(commands[0])]);
+    assert_eq!(link.events(), [Event::Failed(commands[0])]);
     assert_eq!(link.next_body(commands[0]), Body::Gone);
     assert_eq!(link.next_body(commands[1]), Body::Pending);
 }
@@ -428,4 +428,79 @@ fn a_full_body_of_a_held_command_does_not_stop_the_clock_of_the_one_that_runs() 
     let second = link.started()[0];
     assert!(link.takes_body(second));
     assert!(link.connection.wants().read);
+}
+
+#[test]
+fn a_full_body_does_not_stop_the_clock_of_others_who_await_a_frame() {
+    // rule: LIM-3, REQ-3
+    fn check<P>(protocol: P, awaits: usize, full: usize)
+    where
+        P: WireframeProtocol<Frame = Frame, Error = u8, Session = alloc::vec::Vec<Hook>>,
+    {
+        let mut config = config();
+        config.limits.max_in_flight = Some(nonzero(3));
+        let mut link = Link::new(config, protocol);
+        // One of them neither awaits a frame nor has a body.
+        let commands = link.requests(&[1, 2, 3]);
+        let id = u16::try_from(full + 1).unwrap();
+        assert_eq!(link.next_body(commands[awaits]), Body::Pending);
+        link.pass_until(10);
+        link.receive(&[body(id), body(id), body(id), last(id)]);
+        link.events();
+        assert!(!link.connection.wants().read);
+        assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+        link.pass_until(30);
+        assert_eq!(link.events(), [Event::Body(commands[awaits])]);
+        assert_eq!(link.next_body(commands[awaits]), Body::TimedOut);
+        // Whose body is full has all the time there is.
+        assert_eq!(link.due(), None);
+        link.pass_until(100_000);
+        assert_eq!(link.events(), []);
+        for _ in 0..3 {
+            assert!(link.takes_body(commands[full]));
+            link.events();
+        }
+        assert!(link.takes_body(commands[full]));
+        assert_eq!(link.next_body(commands[full]), Body::End);
+    }
+    for (awaits, full) in [(0, 1), (1, 0), (2, 1)] {
+        check(Correlated::default(), awaits, full);
+        check(InOrder::default(), awaits, full);
+    }
+}
+
+#[test]
+fn behind_a_full_body_no_clock_runs_but_that_of_bodies() {
+    // rule: LIM-3, REQ-3, RESP-7
+    let mut config = config();
+    config.heartbeat = Some(Heartbeat::expecting(Duration::from_millis(20)));
+    config.timeouts.idle = Some(Duration::from_millis(20));
+    let mut link = Link::new(config, Correlated::default());
+    let commands = link.requests(&[1, 2]);
+    // The next frame has begun to come, too.
+    link.receive(&[body(2), body(2), body(2)]);
+    link.receive_bytes(&body(1).wire()[..5]);
+    link.events();
+    assert_eq!(link.due(), None);
+    link.pass_until(1_000);
+    assert_eq!(link.next_body(commands[0]), Body::Pending);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 1_030)));
+    link.pass_until(1_030);
+    assert_eq!(link.next_body(commands[0]), Body::TimedOut);
+    assert_eq!(link.due(), None);
+}
+
+#[test]
+fn the_body_clock_stands_still_behind_a_full_body_while_the_application_holds_the_input() {
+    // rule: LIM-3, REQ-3, RESP-7
+    let mut link = Link::new(config(), Correlated::default());
+    let command = link.requests(&[1, 2])[0];
+    assert_eq!(link.next_body(command), Body::Pending);
+    link.receive(&[body(2), body(2), body(2)]);
+    link.events();
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
+    link.connection.hold_input(true, link.now);
+    assert_eq!(link.due(), None);
+    link.connection.hold_input(false, link.now);
+    assert_eq!(link.due(), Some((DeadlineReason::Body, 30)));
 }

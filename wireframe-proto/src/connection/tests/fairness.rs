@@ -237,6 +237,27 @@ fn a_response_sent_without_waiting_restarts_the_count_too() {
 }
 
 #[test]
+fn a_whole_answer_that_is_sent_without_waiting_restarts_the_count_too() {
+    // rule: SEL-5
+    let mut link = with(FairnessConfig {
+        max_push_before_response: 2,
+        ..FairnessConfig::strict()
+    });
+    let command = link.requests(&[1])[0];
+    link.low([1, 2]);
+    link.sent();
+    link.connection
+        .answer(command.id, Frame::numbered(10))
+        .unwrap();
+    let command = link.requests(&[2])[0];
+    link.low([3, 4]);
+    link.connection
+        .answer(command.id, Frame::numbered(11))
+        .unwrap();
+    assert_eq!(numbers(&link.sent()), [10, 3, 4, 11]);
+}
+
+#[test]
 fn strict_is_the_literal_order_of_sources() {
     // rule: SEL-5, SEL-1
     let mut link = with(FairnessConfig::strict());

@@ -123,6 +123,43 @@ fn many_forgotten_calls_do_not_pile_up() {
 }
 
 #[test]
+fn a_forgotten_call_is_remembered_beside_any_number_that_were_answered() {
+    // rule: CLI-2
+    let mut link = link();
+    let stream = link.call(Some(1)).unwrap();
+    link.sent();
+    link.connection.forget(stream);
+    for _ in 0..2_000 {
+        let call = link.call(Some(2)).unwrap();
+        link.sent();
+        link.connection.forget(call);
+        assert_eq!(link.replies(Kind::LastReply, Some(2)), [DISCARDED]);
+    }
+    assert!(!link.connection.is_call_free(CorrelationId(1)));
+    assert!(link.connection.is_call_free(CorrelationId(2)));
+}
+
+#[test]
+fn a_forgotten_stream_is_remembered_for_as_long_as_it_goes_on() {
+    // rule: CLI-2
+    let mut link = link();
+    let stream = link.call(Some(1)).unwrap();
+    link.sent();
+    link.connection.forget(stream);
+    for id in 2..=5_000 {
+        let call = link.call(Some(id)).unwrap();
+        link.sent();
+        link.connection.forget(call);
+        assert!(!link.connection.is_call_free(CorrelationId(1)));
+        if id % 1_000 == 0 {
+            assert_eq!(link.replies(Kind::Reply, Some(1)), [DISCARDED]);
+        }
+    }
+    assert_eq!(link.replies(Kind::LastReply, Some(1)), [DISCARDED]);
+    assert!(link.connection.is_call_free(CorrelationId(1)));
+}
+
+#[test]
 fn many_forgotten_calls_without_an_id_hold_up_the_next() {
     // rule: CLI-2, LIM-10
     let mut link = link();

@@ -526,6 +526,29 @@ fn every_hook_can_set_the_heartbeat_and_the_last_call_counts() {
 }
 
 #[test]
+fn a_heartbeat_that_the_ping_itself_sets_begins_with_a_silence() {
+    // rule: HB-1, HOOK-4
+    let protocol = InOrder {
+        ping: Some(Frame::numbered(PING)),
+        in_hooks: |hook, ctx: &mut Context<'_, InOrder>| {
+            if matches!(hook, Hook::Ping) {
+                ctx.set_heartbeat(Some(Heartbeat::pinging(ms(1_000), ms(30))));
+            }
+        },
+        ..InOrder::default()
+    };
+    let mut link = Link::new(pinging(), protocol);
+    link.events();
+    link.pass_until(100);
+    assert_eq!(numbers(&link.sent()), [PING]);
+    assert_eq!(link.due(), Some((DeadlineReason::Ping, 1_100)));
+    link.pass_until(1_100);
+    assert_eq!(numbers(&link.sent()), [PING]);
+    // To set the one that is there changes nothing.
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 1_130)));
+}
+
+#[test]
 fn heartbeats_past_the_end_of_time_and_of_no_time_are_harmless() {
     // rule: LIM-8, LIM-10
     let never = Duration::MAX;

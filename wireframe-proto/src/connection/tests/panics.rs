@@ -229,6 +229,7 @@ fn live(connection: &mut Connection<Fragile>) {
         connection.push(Priority::Low, FRAME).unwrap();
         send(connection);
     }
+    assert_eq!(connection.measure(&FRAME), 15);
     connection.set_heartbeat(Some(Heartbeat::pinging(Duration::ZERO, Duration::MAX)), NOW);
     connection.handle_timeout(NOW);
     send(connection);
@@ -283,6 +284,7 @@ fn refuses_everything(connection: &mut Connection<Fragile>) {
     assert!(connection.transmit().is_none(), "sends nothing more");
     assert_eq!(connection.fill(NOW), Filled::Ready);
     assert!(connection.transmit().is_none());
+    assert_eq!(connection.measure(&FRAME), 0);
     for priority in Priority::ALL {
         let refused = connection.push(priority, FRAME).unwrap_err();
         assert_eq!(refused.reason, Refusal::Closed);

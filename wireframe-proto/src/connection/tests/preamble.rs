@@ -68,6 +68,22 @@ fn where_there_is_none_the_first_byte_is_a_frames() {
 }
 
 #[test]
+fn where_the_first_bytes_show_that_there_is_none_an_event_says_that_it_is_through() {
+    // rule: REQ-5
+    let mut link = link(Config::default(), |received| match received {
+        [] => Preamble::Incomplete,
+        _ => Preamble::Absent,
+    });
+    assert!(link.connection.awaits_preamble());
+    let part = &Frame::request(1).wire()[..3];
+    link.receive_bytes(part);
+    assert_eq!(link.events(), [Event::Preamble]);
+    assert!(!link.connection.awaits_preamble());
+    link.receive_bytes(&Frame::request(1).wire()[3..]);
+    assert_eq!(link.started().len(), 1);
+}
+
+#[test]
 fn it_is_asked_for_at_first_and_whenever_more_has_come() {
     // rule: REQ-5, HOOK-2
     let mut link = link(Config::default(), arrow);
@@ -88,6 +104,24 @@ fn it_is_asked_for_at_first_and_whenever_more_has_come() {
     let shown = shown(&mut link);
     assert_eq!(shown[..3], [&b""[..], b">", b">>"]);
     assert!(shown[3].starts_with(b">>+") && shown.len() == 4);
+}
+
+#[test]
+fn its_bytes_are_counted_once_and_what_follows_is_a_sign_of_life() {
+    // rule: REQ-5, HB-1
+    let heartbeat = Heartbeat::expecting(Duration::from_millis(100));
+    let config = Config {
+        heartbeat: Some(heartbeat),
+        ..Config::default()
+    };
+    let mut link = link(config, arrow);
+    link.receive_bytes(b">>+");
+    link.events();
+    link.pass_until(90);
+    link.receive_bytes(b"\0");
+    link.events();
+    assert_eq!(link.connection.stats().bytes_received, 4);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 190)));
 }
 
 #[test]

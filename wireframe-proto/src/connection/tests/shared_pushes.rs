@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::support::{Frame, Hook, InOrder, Kind, Link};
 use crate::{
-    Accepted, Config, Event, FrameBuf, LimitExceeded, Priority, PushBound, SharedUnits, Shutdown,
-    Undelivered, UndeliveredReason, Unencodable, UnsentPushes, config::nonzero,
+    Accepted, Config, DeadlineReason, Event, FrameBuf, LimitExceeded, Priority, PushBound,
+    SharedUnits, Shutdown, Undelivered, UndeliveredReason, Unencodable, UnsentPushes,
+    config::nonzero,
 };
 
 fn config() -> Config {
@@ -89,6 +90,29 @@ fn shared_bytes_beyond_the_limit_of_a_unit_come_back_unencodable() {
             assert_eq!(undelivered.frame, Frame::numbered(1));
         }
     }
+}
+
+#[test]
+fn the_time_of_a_stall_begins_with_shared_bytes_too() {
+    // rule: REG-3, LIM-3
+    let mut link = Link::new(config(), InOrder::default());
+    link.events();
+    link.pass_until(1_000_000);
+    let frame = Frame::numbered(1);
+    let units = SharedUnits::new(frame.wire().into());
+    link.push_shared(frame, &units);
+    let _ = link.fill();
+    assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 1_030_000)));
+}
+
+#[test]
+fn a_shared_push_of_no_bytes_is_sent_at_once() {
+    // rule: PUSH-9
+    let mut link = Link::new(config(), InOrder::default());
+    link.events();
+    link.push_shared(Frame::numbered(1), &SharedUnits::new(Bytes::new()));
+    let _ = link.fill();
+    assert_eq!(link.connection.take_released(Priority::Low).sent, 1);
 }
 
 #[test]

@@ -201,6 +201,58 @@ fn a_running_answer_that_failed_takes_no_more_frames() {
 }
 
 #[test]
+fn the_failure_of_a_running_command_is_told_before_another_takes_its_place() {
+    // rule: RESP-6, RESP-7
+    fn check<P>(protocol: P, waits: bool)
+    where
+        P: WireframeProtocol<Frame = Frame, Error = u8, Session = Vec<Hook>>,
+    {
+        let mut config = config();
+        config.limits.max_in_flight = Some(nonzero(1));
+        let mut link = Link::new(config, protocol);
+        let first = link.requests(&[1, 2])[0];
+        if waits {
+            link.connection
+                .push(Priority::Low, Frame::numbered(1))
+                .unwrap();
+        }
+        link.connection.respond(first.id, flawed()).unwrap();
+        link.sent();
+        let events = link.events();
+        let [Event::Failed(failed), Event::Request { info, .. }] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert_eq!(*failed, first);
+        assert_eq!(info.correlation, Some(CorrelationId(2)));
+    }
+    for waits in [false, true] {
+        check(InOrder::default(), waits);
+        check(Correlated::default(), waits);
+    }
+}
+
+#[test]
+fn a_failure_is_not_told_to_an_application_that_is_done_with_the_command() {
+    // rule: RESP-6
+    for whole in [true, false] {
+        let mut link = Link::new(config(), excuses_itself());
+        link.connection
+            .push(Priority::Low, Frame::numbered(1))
+            .unwrap();
+        let command = link.requests(&[1])[0];
+        if whole {
+            link.connection.answer(command.id, flawed()).unwrap();
+        } else {
+            link.connection.respond(command.id, flawed()).unwrap();
+            link.connection.finish(command.id, End::Complete).unwrap();
+        }
+        assert_eq!(numbers(&link.sent()), [1, 500]);
+        assert_eq!(link.events(), []);
+        fails_with(&mut link, 1);
+    }
+}
+
+#[test]
 fn an_error_answer_that_cannot_be_encoded_is_not_asked_about_again() {
     // rule: FRAME-6, RESP-6
     let protocol = Correlated {

@@ -163,25 +163,32 @@ fn a_call_that_was_encoded_and_not_sent_comes_back_with_its_name() {
 
 #[test]
 fn a_frame_is_kept_no_longer_than_until_it_was_sent() {
-    let mut link = Link::new(config(), InOrder::default());
-    let witness = Arc::new(());
-    let body = bytes::Bytes::from_owner(Witness([0; 4], Arc::clone(&witness)));
-    link.connection
-        .push(
-            Priority::High,
-            Frame {
-                body,
-                ..Frame::numbered(1)
-            },
-        )
-        .unwrap();
-    let _ = link.fill();
-    // The protocol's log has it, too.
-    drop(link.hooks());
-    assert_eq!(Arc::strong_count(&witness), 2);
-    link.take_bytes(usize::MAX);
-    link.connection.take_released(Priority::High);
-    assert_eq!(Arc::strong_count(&witness), 1);
+    let looks: [fn(&mut Link<InOrder>); 3] = [
+        |link| assert!(link.connection.transmit().is_none()),
+        |link| assert_eq!(link.connection.take_released(Priority::High).sent, 1),
+        |link| link.connection.shrink(),
+    ];
+    for look in looks {
+        let mut link = Link::new(config(), InOrder::default());
+        let witness = Arc::new(());
+        let body = bytes::Bytes::from_owner(Witness([0; 4], Arc::clone(&witness)));
+        link.connection
+            .push(
+                Priority::High,
+                Frame {
+                    body,
+                    ..Frame::numbered(1)
+                },
+            )
+            .unwrap();
+        let _ = link.fill();
+        // The protocol's log has it, too.
+        drop(link.hooks());
+        assert_eq!(Arc::strong_count(&witness), 2);
+        link.take_bytes(usize::MAX);
+        look(&mut link);
+        assert_eq!(Arc::strong_count(&witness), 1);
+    }
 }
 
 struct Witness(

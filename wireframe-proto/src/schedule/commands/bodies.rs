@@ -1,6 +1,6 @@
 //! Bodies: who waits for one, for how long, and which are full.
 
-use super::{Awaited, Commands, Stage};
+use super::{Awaited, Commands};
 use crate::{protocol::AnswerOrder, time::Instant};
 
 impl<F> Commands<F> {
@@ -41,25 +41,19 @@ impl<F> Commands<F> {
 
     /// Keeps the count of full bodies after a body's frames went from or to `full`.
     pub(crate) fn note_fullness(&mut self, index: u32, full: bool) {
-        let Some(command) = self.at_mut(index) else {
-            return;
-        };
-        let held = command.stage == Stage::Held;
-        let Some(body) = &mut command.body else {
+        let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
             return;
         };
         let was = core::mem::replace(&mut body.full, full);
         self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
-        if held {
-            self.full_held = self.full_held + usize::from(full) - usize::from(was);
-        }
     }
 
-    /// Whether no command can end before more of a body has come. A full body that its
-    /// handler may yet read says no; that of a command which is held says nothing.
+    /// Whether whoever awaits a body frame waits for the peer, although nothing is decoded:
+    /// because no command can end before more of a body has come, or because the peer has
+    /// filled another body first. Who is to read that one may be waiting for those.
     pub(crate) fn wait_for_peer(&self) -> bool {
-        if self.full_bodies > self.full_held {
-            return false;
+        if self.full_bodies > 0 {
+            return true;
         }
         match self.order {
             // The others wait for the oldest.

@@ -34,8 +34,6 @@ impl<F> Commands<F> {
         };
         command.stage = Stage::Running;
         let unnamed = command.info.correlation.is_none();
-        let full = command.body.as_ref().is_some_and(|body| body.full);
-        self.full_held -= usize::from(full);
         self.running += 1;
         self.unnamed_running += usize::from(unnamed);
     }

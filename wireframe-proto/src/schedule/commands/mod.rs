@@ -116,8 +116,6 @@ pub(crate) struct Commands<F> {
     awaited: List,
     /// Bodies that are full.
     full_bodies: usize,
-    /// Those of them whose command is held.
-    full_held: usize,
     /// Commands by correlation id; made when the first body frame names one.
     by_id: Option<Box<HashMap<CorrelationId, u32>>>,
 }
@@ -155,7 +153,6 @@ impl<F> Commands<F> {
             exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,
-            full_held: 0,
             by_id: None,
         }
     }

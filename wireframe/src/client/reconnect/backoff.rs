@@ -11,7 +11,8 @@ const LEAST: Duration = Duration::from_millis(1);
 /// exponential back-off with jitter.
 ///
 /// The n-th failure in a row is followed by a wait of at most `first × factor^(n - 1)`,
-/// and never more than `max`. With [`Jitter::Full`], the default, the wait is a random part
+/// and never more than `max`, from the time of that failure. A connection that dies counts
+/// as one, so that only the very first attempt is made at once. With [`Jitter::Full`], the default, the wait is a random part
 /// of that, so that the many clients of a server that has come back do not come all at
 /// once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,8 @@ const LEAST: Duration = Duration::from_millis(1);
 pub struct Backoff {
     /// The bound after the first failure. Default 100 ms; at least 1 ms.
     pub first: Duration,
-    /// The highest bound. A connection that lives so long ends the row of failures.
+    /// The highest bound. The end of a connection that has lived so long is the first
+    /// failure of a new row.
     /// Default 30 s; at least 1 ms.
     pub max: Duration,
     /// What the bound grows by with each failure. Default 2.

@@ -13,6 +13,7 @@ use self::wait::{AttemptWaker, Wait};
 use super::{CallError, Client};
 use crate::{
     clock::Clock,
+    contain,
     frame::Protocol,
     sync::{Arc, Mutex, lock},
 };
@@ -20,9 +21,10 @@ use crate::{
 /// A client that connects when it is first needed, and again when its connection is dead.
 ///
 /// Nothing of it runs by itself: an attempt to connect is made while somebody waits for a
-/// client, and all who wait share it. A failed attempt is followed by another one, after a
-/// [`Backoff`], for as long as anybody waits; what failed is logged. So a caller is told
-/// only by a limit on its time: [`with_timeout`](Self::with_timeout), or
+/// client, and all who wait share it. One that takes longer than 30 s has failed, see
+/// [`with_connect_timeout`](Self::with_connect_timeout). A failed attempt is followed by
+/// another one, after a [`Backoff`], for as long as anybody waits; what failed is logged. So
+/// a caller is told only by a limit on its time: [`with_timeout`](Self::with_timeout), or
 /// [`Clock::timeout`] around [`client`](Self::client).
 ///
 /// A call that was made is never made again. Whether the peer has seen a call that failed
@@ -54,10 +56,13 @@ pub struct Reconnecting<P: Protocol = EnvelopeProtocol> {
     timeout: Option<Duration>,
 }
 
-type Connecting<P> = Pin<Box<dyn Future<Output = io::Result<Client<P>>> + Send>>;
+/// How long one attempt may take, if nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Connecting<P, E> = Pin<Box<dyn Future<Output = Result<Client<P>, E>> + Send>>;
 
 struct Shared<P: Protocol> {
-    connect: Arc<dyn Fn() -> Connecting<P> + Send + Sync>,
+    connect: Arc<dyn Fn() -> Connecting<P, io::Error> + Send + Sync>,
     clock: Clock,
     state: Mutex<State<P>>,
 }
@@ -65,15 +70,17 @@ struct Shared<P: Protocol> {
 struct State<P: Protocol> {
     closed: bool,
     live: Option<Live<P>>,
-    /// The attempt to connect, the wait before it included. Whoever is first among the
-    /// waiters polls it, and takes it out for that.
-    attempt: Option<Attempt<P>>,
-    /// Failures in a row; a connection that died young is one.
+    attempt: Stage<P>,
+    /// Failures in a row; a connection that has died is one.
     failures: u32,
+    /// When the last of them was. The next wait counts from then, not from the need.
+    failed_at: Instant,
     backoff: Backoff,
+    /// How long one attempt may take.
+    connect_timeout: Duration,
     rng: Rng,
-    /// Those who wait for a client, oldest first. One that was woken has no waker.
-    waiters: BTreeMap<u64, Option<Waker>>,
+    /// Those who wait for a client and have not been woken, oldest first.
+    waiters: BTreeMap<u64, Waker>,
     /// How many have ever waited.
     arrivals: u64,
 }
@@ -83,9 +90,28 @@ struct Live<P: Protocol> {
     since: Instant,
 }
 
+/// How far the attempt to connect has come.
+enum Stage<P: Protocol> {
+    None,
+    /// It is under way, for whoever waits and is polled next.
+    UnderWay(Attempt<P>),
+    /// One who waits has taken it out and polls it.
+    Polled {
+        /// It was woken meanwhile, so that it has to be polled again.
+        woken: bool,
+    },
+}
+
+/// An attempt to connect, the wait before it included.
 struct Attempt<P: Protocol> {
-    connecting: Connecting<P>,
+    connecting: Connecting<P, Failure>,
     waker: Waker,
+}
+
+/// An attempt that has failed.
+struct Failure {
+    error: io::Error,
+    at: Instant,
 }
 
 impl<P: Protocol> Reconnecting<P> {
@@ -100,10 +126,12 @@ impl<P: Protocol> Reconnecting<P> {
         let state = State {
             closed: false,
             live: None,
-            attempt: None,
+            attempt: Stage::None,
             failures: 0,
+            failed_at: Instant::ZERO,
             rng: backoff.rng(),
             backoff,
+            connect_timeout: CONNECT_TIMEOUT,
             waiters: BTreeMap::new(),
             arrivals: 0,
         };
@@ -124,6 +152,14 @@ impl<P: Protocol> Reconnecting<P> {
         state.rng = backoff.rng();
         state.backoff = backoff;
         drop(state);
+        self
+    }
+
+    /// Sets how long one attempt to connect may take, the wait before it excluded, for all
+    /// of its clones. One that takes longer is dropped, and has failed. Default 30 s.
+    #[must_use]
+    pub fn with_connect_timeout(self, limit: Duration) -> Self {
+        lock(&self.shared.state).connect_timeout = limit;
         self
     }
 
@@ -187,13 +223,13 @@ impl<P: Protocol> Reconnecting<P> {
         let mut state = lock(&self.shared.state);
         state.closed = true;
         let (live, attempt) = (state.live.take(), state.attempt.take());
-        let waiters = state.wake_all();
+        let waiters = state.take_waiters();
         drop(state);
         if let Some(live) = live {
             live.client.connection().close();
         }
         drop(attempt);
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.for_each(contain::wake);
     }
 }
 
@@ -211,15 +247,28 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// A new attempt, and the wait before it.
-    fn begin(self: &Arc<Self>, state: &mut State<P>) -> Attempt<P> {
+    fn begin(self: &Arc<Self>, state: &mut State<P>, now: Instant) -> Attempt<P> {
         let wait = state.backoff.wait(state.failures, &mut state.rng);
+        let begins_at = state.failed_at + wait;
+        let limit = state.connect_timeout;
         let (clock, connect) = (self.clock.clone(), Arc::clone(&self.connect));
         Attempt {
             connecting: Box::pin(async move {
-                if !wait.is_zero() {
-                    clock.sleep(wait).await;
+                if begins_at > now {
+                    clock.sleep_until(begins_at).await;
                 }
-                connect().await
+                let late_at = clock.now() + limit;
+                match clock.timeout(limit, connect()).await {
+                    Ok(connected) => connected.map_err(|error| Failure {
+                        error,
+                        at: clock.now(),
+                    }),
+                    // Perhaps nobody has looked since.
+                    Err(elapsed) => Err(Failure {
+                        error: io::Error::new(io::ErrorKind::TimedOut, elapsed),
+                        at: late_at,
+                    }),
+                }
             }),
             waker: Waker::from(Arc::new(AttemptWaker::new(self))),
         }
@@ -227,31 +276,42 @@ impl<P: Protocol> Shared<P> {
 }
 
 impl<P: Protocol> State<P> {
-    /// A connection that was up for less than the longest wait counts as a failure;
-    /// another one ends the row of them.
+    /// Takes note of a failure.
+    fn fail(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
+    }
+
+    /// The end of a connection counts as a failure: else the clients of a server that has
+    /// gone would all come back at once. One that was up for as long as the longest wait
+    /// begins a new row.
     fn note_end(&mut self, ended: Option<&Live<P>>, now: Instant) {
         let Some(live) = ended else {
             return;
         };
-        self.failures = if now.saturating_duration_since(live.since) < self.backoff.max {
-            self.failures.saturating_add(1)
-        } else {
-            0
-        };
+        if now.saturating_duration_since(live.since) >= self.backoff.max {
+            self.failures = 0;
+        }
+        self.fail(now);
     }
 
-    /// Whether that waiter is the one who polls the attempt.
-    fn is_first(&self, ticket: u64) -> bool {
-        self.waiters.keys().next() == Some(&ticket)
+    /// Those who wait, to be woken.
+    fn take_waiters(&mut self) -> impl Iterator<Item = Waker> + use<P> {
+        std::mem::take(&mut self.waiters).into_values()
     }
+}
 
-    /// Takes the waker of the one who polls the attempt.
-    fn wake_first(&mut self) -> Option<Waker> {
-        self.waiters.first_entry()?.get_mut().take()
-    }
-
-    fn wake_all(&mut self) -> Vec<Waker> {
-        self.waiters.values_mut().filter_map(Option::take).collect()
+impl<P: Protocol> Stage<P> {
+    /// Takes the attempt out, unless somebody polls it.
+    fn take(&mut self) -> Option<Attempt<P>> {
+        match std::mem::replace(self, Self::None) {
+            Self::UnderWay(attempt) => Some(attempt),
+            Self::None => None,
+            polled @ Self::Polled { .. } => {
+                *self = polled;
+                None
+            }
+        }
     }
 }
 

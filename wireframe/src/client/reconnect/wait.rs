@@ -1,20 +1,20 @@
 //! Those who wait for a client, and the attempt that they share.
 
 use std::{
-    io,
     pin::Pin,
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake},
 };
 
-use wireframe_proto::CloseReason;
+use wireframe_proto::{CloseReason, Instant};
 
-use super::{Attempt, CallError, Client, Live, Shared};
+use super::{Attempt, CallError, Client, Failure, Live, Shared, Stage};
 use crate::{
+    contain,
     frame::Protocol,
     sync::{Arc, Weak, lock},
 };
 
-/// Wakes the one who polls the attempt, whoever that is by then.
+/// Wakes all who wait: whoever of them is polled goes on with the attempt.
 pub(super) struct AttemptWaker<P: Protocol> {
     shared: Weak<Shared<P>>,
 }
@@ -30,10 +30,15 @@ impl<P: Protocol> AttemptWaker<P> {
 impl<P: Protocol> Wake for AttemptWaker<P> {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
-            let waker = lock(&shared.state).wake_first();
-            if let Some(waker) = waker {
-                waker.wake();
+            let mut state = lock(&shared.state);
+            if let Stage::Polled { woken } = &mut state.attempt {
+                // They could do nothing now; they are woken when it is put back.
+                *woken = true;
+                return;
             }
+            let waiters = state.take_waiters();
+            drop(state);
+            waiters.for_each(contain::wake);
         }
     }
 }
@@ -41,16 +46,16 @@ impl<P: Protocol> Wake for AttemptWaker<P> {
 /// Waits for a client.
 pub(super) struct Wait<'a, P: Protocol> {
     shared: &'a Arc<Shared<P>>,
-    /// Its place among the waiters, once it has one.
+    /// Its name among the waiters, once it has one.
     ticket: Option<u64>,
 }
 
 /// What one look at the state came to.
-enum Look<P: Protocol> {
+enum Look<'a, P: Protocol> {
     Done(Result<Client<P>, CallError>),
     /// Somebody else polls the attempt.
     Wait,
-    Poll(Attempt<P>),
+    Poll(Taken<'a, P>),
 }
 
 impl<'a, P: Protocol> Wait<'a, P> {
@@ -61,8 +66,9 @@ impl<'a, P: Protocol> Wait<'a, P> {
         }
     }
 
-    /// Looks for a live client; else gets in line, and takes the attempt if it is first.
-    fn look(&mut self, cx: &Context<'_>) -> Look<P> {
+    /// Looks for a live client; else joins those who wait, and takes the attempt unless
+    /// another one has.
+    fn look(&mut self, cx: &Context<'_>) -> Look<'a, P> {
         // Wakers, clients and attempts are cloned and dropped unlocked.
         let fresh = cx.waker().clone();
         let now = self.shared.clock.now();
@@ -81,12 +87,18 @@ impl<'a, P: Protocol> Wait<'a, P> {
             state.arrivals += 1;
             state.arrivals
         });
-        let stale = state.waiters.insert(ticket, Some(fresh));
-        let look = if state.is_first(ticket) {
-            let attempt = state.attempt.take();
-            Look::Poll(attempt.unwrap_or_else(|| self.shared.begin(&mut state)))
-        } else {
+        let stale = state.waiters.insert(ticket, fresh);
+        let look = if matches!(state.attempt, Stage::Polled { .. }) {
             Look::Wait
+        } else {
+            let attempt = state.attempt.take();
+            let attempt = attempt.unwrap_or_else(|| self.shared.begin(&mut state, now));
+            state.attempt = Stage::Polled { woken: false };
+            Look::Poll(Taken {
+                shared: self.shared,
+                attempt: Some(attempt),
+                at: now,
+            })
         };
         drop(state);
         drop((stale, dead));
@@ -94,9 +106,16 @@ impl<'a, P: Protocol> Wait<'a, P> {
     }
 
     /// The attempt has come to an end; says what that means for this one.
-    fn attempted(&mut self, connected: io::Result<Client<P>>) -> Option<Client<P>> {
+    fn attempted(
+        &mut self,
+        mut taken: Taken<'_, P>,
+        connected: Result<Client<P>, Failure>,
+    ) -> Option<Client<P>> {
         let now = self.shared.clock.now();
+        // Dropped last, unlocked.
+        let _done = taken.attempt.take();
         let mut state = lock(&self.shared.state);
+        state.attempt = Stage::None;
         let client = match connected {
             Ok(client) if !state.closed => client,
             Ok(client) => {
@@ -104,8 +123,8 @@ impl<'a, P: Protocol> Wait<'a, P> {
                 drop(client);
                 return None;
             }
-            Err(error) => {
-                state.failures = state.failures.saturating_add(1);
+            Err(Failure { error, at }) => {
+                state.fail(at);
                 let failures = state.failures;
                 drop(state);
                 tracing::warn!(%error, failures, "cannot connect");
@@ -117,23 +136,29 @@ impl<'a, P: Protocol> Wait<'a, P> {
             since: now,
         };
         let before = state.live.replace(live);
-        let waiters = state.wake_all();
+        let waiters = state.take_waiters();
         drop(state);
         drop(before);
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.for_each(contain::wake);
         Some(client)
     }
 
     /// Gives the attempt back, unless it is not wanted any more.
-    fn put_back(&self, attempt: Attempt<P>) {
-        let mut state = lock(&self.shared.state);
-        let unwanted = if state.closed {
-            Some(attempt)
-        } else {
-            state.attempt.replace(attempt)
+    fn put_back(&self, mut taken: Taken<'_, P>) {
+        let Some(attempt) = taken.attempt.take() else {
+            return;
         };
+        let mut state = lock(&self.shared.state);
+        let (stage, unwanted) = if state.closed {
+            (Stage::None, Some(attempt))
+        } else {
+            (Stage::UnderWay(attempt), None)
+        };
+        let polled = std::mem::replace(&mut state.attempt, stage);
+        let waiters = matches!(polled, Stage::Polled { woken: true }).then(|| state.take_waiters());
         drop(state);
         drop(unwanted);
+        waiters.into_iter().flatten().for_each(contain::wake);
     }
 }
 
@@ -143,21 +168,19 @@ impl<P: Protocol> Future for Wait<'_, P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            let mut attempt = match this.look(cx) {
+            let mut taken = match this.look(cx) {
                 Look::Done(result) => return Poll::Ready(result),
                 Look::Wait => return Poll::Pending,
-                Look::Poll(attempt) => attempt,
+                Look::Poll(taken) => taken,
             };
-            let mut attempt_cx = Context::from_waker(&attempt.waker);
-            match attempt.connecting.as_mut().poll(&mut attempt_cx) {
+            match taken.poll() {
                 Poll::Ready(connected) => {
-                    drop(attempt);
-                    if let Some(client) = this.attempted(connected) {
+                    if let Some(client) = this.attempted(taken, connected) {
                         return Poll::Ready(Ok(client));
                     }
                 }
                 Poll::Pending => {
-                    this.put_back(attempt);
+                    this.put_back(taken);
                     return Poll::Pending;
                 }
             }
@@ -170,15 +193,40 @@ impl<P: Protocol> Drop for Wait<'_, P> {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        let mut state = lock(&self.shared.state);
-        let was_first = state.is_first(ticket);
-        let own = state.waiters.remove(&ticket);
-        // The attempt is the next one's to poll; perhaps it has woken this one already.
-        let next = if was_first { state.wake_first() } else { None };
-        drop(state);
+        let own = lock(&self.shared.state).waiters.remove(&ticket);
         drop(own);
-        if let Some(next) = next {
-            next.wake();
-        }
+    }
+}
+
+/// The attempt while it is out to be polled.
+///
+/// Dropped with it, because it has panicked, it lets the others begin another one.
+struct Taken<'a, P: Protocol> {
+    shared: &'a Arc<Shared<P>>,
+    attempt: Option<Attempt<P>>,
+    at: Instant,
+}
+
+impl<P: Protocol> Taken<'_, P> {
+    fn poll(&mut self) -> Poll<Result<Client<P>, Failure>> {
+        let Some(Attempt { connecting, waker }) = &mut self.attempt else {
+            return Poll::Pending;
+        };
+        connecting.as_mut().poll(&mut Context::from_waker(waker))
+    }
+}
+
+impl<P: Protocol> Drop for Taken<'_, P> {
+    fn drop(&mut self) {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        let mut state = lock(&self.shared.state);
+        state.attempt = Stage::None;
+        state.fail(self.at);
+        let waiters = state.take_waiters();
+        drop(state);
+        waiters.for_each(contain::wake);
+        drop(attempt);
     }
 }

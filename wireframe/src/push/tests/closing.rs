@@ -37,6 +37,28 @@ fn the_end_wakes_all_who_wait_and_gives_their_frames_back() {
 }
 
 #[test]
+fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    // rule: PUSH-6, PUSH-2
+    for ends in [true, false] {
+        let mut rig = Rig::new(2, ROOMY);
+        let handle = rig.handle.clone();
+        for id in 0..2 {
+            now(handle.push(High, frame(id))).unwrap();
+        }
+        let mut brittle = Task::brittle(handle.push(High, frame(2)));
+        let mut other = Task::waiting(handle.push(High, frame(3)));
+        if ends {
+            drop(rig.mailbox.end());
+        } else {
+            rig.send(High, 2);
+        }
+        assert_eq!(other.wakes(), 1);
+        assert_eq!(other.ready().is_err(), ends);
+        assert_eq!(brittle.ready().is_err(), ends);
+    }
+}
+
+#[test]
 fn after_the_end_every_call_gives_the_frame_back() {
     // rule: PUSH-3, PUSH-6
     let rig = Rig::new(1, ROOMY);

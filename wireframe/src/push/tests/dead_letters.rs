@@ -1,6 +1,7 @@
 //! What a queue of dead letters takes, and what it says of the rest.
 
 use std::{
+    mem::ManuallyDrop,
     num::{NonZeroU64, NonZeroUsize},
     pin::Pin,
     task::{Context, Poll},
@@ -48,6 +49,17 @@ fn letters_come_in_order_and_what_finds_no_room_is_counted() {
     assert_eq!(letters.try_recv(), None);
     drop(sender);
     assert_eq!(Task::new(letters.recv()).ready(), None);
+}
+
+#[test]
+fn a_receiver_whose_waker_panics_has_its_letter_all_the_same() {
+    // rule: DLQ-1
+    let (sender, letters) = queue(2);
+    // The queue's own account of a receiver that panicked is wrong when it is dropped.
+    let _receiving = ManuallyDrop::new(Task::brittle(letters.recv()));
+    assert_eq!(send(&sender, 1), Ok(()));
+    assert_eq!(letters.try_recv(), Some(letter(1)));
+    assert_eq!((send(&sender, 2), letters.lost()), (Ok(()), 0));
 }
 
 #[test]

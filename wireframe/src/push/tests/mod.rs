@@ -154,6 +154,15 @@ fn counting_waker() -> (Arc<Wakes>, Waker) {
     (Arc::clone(&wakes), Waker::from(wakes))
 }
 
+/// Panics when it wakes.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("told to");
+    }
+}
+
 /// A future with a waker of its own.
 struct Task<T> {
     future: Pin<Box<T>>,
@@ -174,6 +183,14 @@ impl<T: Future> Task<T> {
     /// Polled once already, and found waiting.
     fn waiting(future: T) -> Self {
         let mut task = Self::new(future);
+        assert!(task.poll().is_pending(), "found room");
+        task
+    }
+
+    /// Polled once already, and found waiting, with a waker that panics.
+    fn brittle(future: T) -> Self {
+        let mut task = Self::new(future);
+        task.waker = Waker::from(Arc::new(Panics));
         assert!(task.poll().is_pending(), "found room");
         task
     }

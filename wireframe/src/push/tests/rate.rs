@@ -149,6 +149,32 @@ fn as_many_are_woken_as_there_are_tokens_and_slots() {
 }
 
 #[test]
+fn those_woken_who_have_not_come_are_counted_when_more_tokens_come() {
+    // rule: RATE-2, SEL-3
+    let rig = Rig::limited(100, limit(1, 4));
+    for id in 0..4 {
+        rig.handle.try_push(Low, frame(id)).unwrap();
+    }
+    let high: Vec<_> = (1..5)
+        .map(|id| Task::waiting(rig.handle.push(High, frame(id))))
+        .collect();
+    let mut low: Vec<_> = (5..7)
+        .map(|id| Task::waiting(rig.handle.push(Low, frame(id))))
+        .collect();
+    for (highs, lows) in [([1, 0, 0, 0], 0), ([1, 1, 0, 0], 0), ([1, 1, 0, 0], 1)] {
+        rig.pass(ms(1_000));
+        assert_eq!((wakes(&high), low[0].wakes()), (highs.to_vec(), lows));
+    }
+    // Who takes what was promised to others takes it from none who comes later.
+    for id in 0..3 {
+        rig.handle.try_push(Low, frame(id)).unwrap();
+    }
+    rig.pass(ms(1_000));
+    assert_eq!((wakes(&high), wakes(&low)), (vec![1, 1, 1, 0], vec![1, 0]));
+    low[0].ready().unwrap();
+}
+
+#[test]
 fn a_full_bucket_has_no_alarm_until_one_of_those_who_were_woken_takes_a_token() {
     // rule: RATE-2
     let rig = Rig::limited(100, limit(4, 1));
@@ -274,6 +300,22 @@ fn who_waits_for_a_slot_does_not_keep_a_token_from_the_other_priority() {
     let token = Task::waiting(rig.handle.push(Low, frame(2)));
     rig.pass(ms(1_000));
     assert_eq!((slot.wakes(), token.wakes()), (0, 1));
+}
+
+#[test]
+fn a_woken_waiter_that_finds_its_slot_gone_passes_its_token_to_the_other_priority() {
+    // rule: PUSH-2, RATE-2
+    let rig = Rig::limited(2, limit(1, 1));
+    rig.handle.try_push(High, frame(0)).unwrap();
+    let mut high = Task::waiting(rig.handle.push(High, frame(1)));
+    let mut low = Task::waiting(rig.handle.push(Low, frame(2)));
+    rig.pass(ms(1_000));
+    assert_eq!((high.wakes(), low.wakes()), (1, 0));
+    // It takes the slot, and no token.
+    rig.mailbox.hook_push(High, frame(3)).unwrap();
+    assert!(high.poll().is_pending());
+    assert_eq!(low.wakes(), 1);
+    low.ready().unwrap();
 }
 
 #[test]

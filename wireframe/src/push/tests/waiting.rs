@@ -1,5 +1,7 @@
 //! Who waits, who is woken, and in which order.
 
+use std::sync::Arc;
+
 use wireframe_proto::Priority::{High, Low};
 
 use super::{Rig, Task, frame, now, sized};
@@ -36,8 +38,6 @@ fn as_many_are_woken_as_slots_are_freed_in_the_order_they_came() {
     let mut waiting: Vec<_> = (3..7)
         .map(|id| Task::waiting(handle.push(Low, frame(id))))
         .collect();
-    let wakes = |waiting: &[Task<_>]| waiting.iter().map(Task::wakes).collect::<Vec<_>>();
-
     rig.send(Low, 2);
     assert_eq!(wakes(&waiting), [1, 1, 0, 0]);
     waiting[1].ready().unwrap();
@@ -76,6 +76,117 @@ fn a_waiter_holds_no_slot() {
     waiting.ready().unwrap();
     rig.send(High, 1);
     later.ready().unwrap();
+}
+
+fn wakes<T: Future>(waiting: &[Task<T>]) -> Vec<usize> {
+    waiting.iter().map(Task::wakes).collect()
+}
+
+#[test]
+fn those_woken_who_have_not_come_are_counted_when_more_room_is_made() {
+    // rule: PUSH-2
+    let mut rig = Rig::new(3, 30);
+    let handle = rig.handle.clone();
+    for id in 1..4 {
+        now(handle.push(Low, sized(id, 10))).unwrap();
+    }
+    let mut waiting: Vec<_> = (4..9)
+        .map(|id| Task::waiting(handle.push(Low, sized(id, 10))))
+        .collect();
+    for expected in [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]] {
+        rig.send(Low, 1);
+        assert_eq!(wakes(&waiting), expected);
+    }
+    // Each takes what it was woken for, and no more.
+    for index in [1, 2, 0] {
+        waiting[index].ready().unwrap();
+    }
+    assert_eq!(rig.send(Low, 1), [5]);
+    assert_eq!(wakes(&waiting), [1, 1, 1, 1, 0]);
+    drop(waiting.remove(3));
+    assert_eq!(wakes(&waiting), [1, 1, 1, 1], "it has passed its wake on");
+    waiting[3].ready().unwrap();
+    assert_eq!(rig.send(Low, 9), [6, 4, 8]);
+}
+
+#[test]
+fn those_who_find_no_room_go_back_in_the_order_in_which_they_came() {
+    // rule: PUSH-2
+    for order in [
+        [0, 1, 2],
+        [2, 1, 0],
+        [1, 2, 0],
+        [1, 0, 2],
+        [2, 0, 1],
+        [0, 2, 1],
+    ] {
+        let mut rig = Rig::new(3, ROOMY);
+        let handle = rig.handle.clone();
+        let fill = || (0..3).for_each(|id| handle.try_push(Low, frame(id)).unwrap());
+        fill();
+        let mut waiting: Vec<_> = (3..7)
+            .map(|id| Task::waiting(handle.push(Low, frame(id))))
+            .collect();
+        rig.send(Low, 3);
+        assert_eq!(wakes(&waiting), [1, 1, 1, 0]);
+        fill();
+        for index in order {
+            assert!(waiting[index].poll().is_pending());
+        }
+        for expected in [[2, 1, 1, 0], [2, 2, 1, 0], [2, 2, 2, 0], [2, 2, 2, 1]] {
+            rig.send(Low, 1);
+            assert_eq!(wakes(&waiting), expected, "{order:?}");
+            let woken = expected
+                .iter()
+                .zip([1, 1, 1, 0])
+                .rposition(|(now, then)| *now > then);
+            waiting[woken.unwrap()].ready().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_sleeping_waiter_that_is_polled_takes_room_that_a_woken_one_has_not() {
+    // rule: PUSH-2
+    for polled in [0, 1] {
+        let mut rig = Rig::new(1, ROOMY);
+        let handle = rig.handle.clone();
+        now(handle.push(High, frame(1))).unwrap();
+        // Kept, and not polled: perhaps the same task now awaits another.
+        let mut forgotten = Task::waiting(handle.push(High, frame(2)));
+        let mut waiting: Vec<_> = (3..5)
+            .map(|id| Task::waiting(handle.push(High, frame(id))))
+            .collect();
+        rig.send(High, 1);
+        assert_eq!((forgotten.wakes(), wakes(&waiting)), (1, vec![0, 0]));
+        let mut goes = waiting.remove(polled);
+        goes.ready().unwrap();
+        assert_eq!(Arc::strong_count(&goes.wakes), 2, "it has left the line");
+        // What was promised is gone: the next room is for the next in line.
+        rig.send(High, 1);
+        assert_eq!(wakes(&waiting), [1]);
+        assert!(waiting[0].poll().is_ready());
+        assert!(forgotten.poll().is_pending());
+        rig.send(High, 1);
+        assert_eq!(forgotten.wakes(), 2);
+        forgotten.ready().unwrap();
+    }
+}
+
+#[test]
+fn bytes_that_another_took_are_promised_no_more() {
+    // rule: PUSH-2
+    let mut rig = Rig::new(100, 10);
+    let handle = rig.handle.clone();
+    now(handle.push(Low, sized(1, 10))).unwrap();
+    let large = Task::waiting(handle.push(Low, sized(2, 10)));
+    let mut small = Task::waiting(handle.push(Low, sized(3, 2)));
+    rig.send(Low, 1);
+    assert_eq!((large.wakes(), small.wakes()), (1, 0));
+    handle.try_push(Low, sized(4, 10)).unwrap();
+    rig.send(Low, 1);
+    assert_eq!(small.wakes(), 1);
+    small.ready().unwrap();
 }
 
 #[test]
@@ -149,8 +260,7 @@ fn those_behind_a_large_frame_are_woken_when_it_gives_up() {
         .map(|id| Task::waiting(rig.handle.push(Low, sized(id, 2))))
         .collect();
     drop(large);
-    let wakes: Vec<_> = small.iter().map(Task::wakes).collect();
-    assert_eq!(wakes, [1, 1, 0], "5 bytes have room for two of 2");
+    assert_eq!(wakes(&small), [1, 1, 0], "5 bytes have room for two of 2");
     small[0].ready().unwrap();
 }
 
@@ -164,8 +274,7 @@ fn one_large_frame_makes_room_for_many_small_ones() {
         .map(|id| Task::waiting(handle.push(Low, sized(id, 2))))
         .collect();
     rig.send(Low, 1);
-    let wakes: Vec<_> = small.iter().map(Task::wakes).collect();
-    assert_eq!(wakes, [1, 1, 1, 1, 1, 0]);
+    assert_eq!(wakes(&small), [1, 1, 1, 1, 1, 0]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct Begin(Log);
 
 impl Begin {
     fn note(&self, info: RequestInfo) {
-        self.0.lock().unwrap().begun.push(info.id);
+        self.0.lock().unwrap().begun.push((info.id, info.route));
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn app<const CORRELATED: bool>(
 pub(super) const HARMLESS: u32 = 9;
 
 /// Handlers that read their bodies, and what else there is of them.
-pub(super) const CONVERSING: std::ops::RangeInclusive<u32> = 20..=22;
+pub(super) const CONVERSING: std::ops::RangeInclusive<u32> = 20..=24;
 
 fn conversing<const CORRELATED: bool>(
     app: WireframeApp<Program<CORRELATED>>,
@@ -192,6 +192,30 @@ fn conversing<const CORRELATED: bool>(
             );
             let first = body.next().await?;
             Fallible::Ok(first.unwrap_or_default())
+        },
+    )
+    .route(
+        23,
+        async |mut peer: Conversation, info: RequestInfo, State(begin): State<Begin>| {
+            begin.note(info);
+            peer.send(Envelope::new(23, "first")).await?;
+            peer.send(Envelope::new(UNENCODABLE, "second")).await?;
+            peer.next().await?;
+            std::future::pending::<()>().await;
+            Fallible::Ok("never")
+        },
+    )
+    .route(
+        24,
+        async |mut body: RequestBody, info: RequestInfo, State(begin): State<Begin>| {
+            begin.note(info);
+            Answer::stream(async_stream::try_stream! {
+                body.next().await?;
+                yield Envelope::new(UNENCODABLE, "first");
+                loop {
+                    yield Envelope::new(24, "more");
+                }
+            })
         },
     )
 }

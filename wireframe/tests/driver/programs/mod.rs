@@ -10,8 +10,8 @@ use std::{collections::VecDeque, io, num::NonZeroU32, sync::Arc, time::Duration}
 use bytes::Bytes;
 use proptest::prelude::*;
 use wireframe::{
-    CloseReason, Codec, DeadLetters, Driver, Envelope, Permit, Priority, PushError, PushHandle,
-    PushPolicy, RateLimit, SessionRegistry, WireframeApp, dead_letter_queue,
+    CloseReason, Codec, DeadLetters, Driver, Envelope, Outcome, Permit, Priority, PushError,
+    PushHandle, PushPolicy, RateLimit, SessionRegistry, WireframeApp, dead_letter_queue,
     proto::{EncodeBuffer, EnvelopeCodec},
     testing::{Fault, Link, Script, Simulation, Spawned, link},
 };
@@ -253,6 +253,19 @@ fn pushes_in(mut received: &[u8]) -> u64 {
     pushes
 }
 
+/// How a command can end, besides that its connection ends first.
+fn may_end(route: u32, outcome: Outcome) -> bool {
+    let expected: &[_] = match route {
+        1..=3 | 8 => &[Outcome::Done],
+        // Its push may be refused, or its body fail.
+        7 | 20..=22 => &[Outcome::Done, Outcome::Failed],
+        9 => &[],
+        11..=13 => &[Outcome::Panicked],
+        _ => &[Outcome::Failed],
+    };
+    outcome == Outcome::Disconnected || expected.contains(&outcome)
+}
+
 /// What holds once the connection has ended.
 fn check_end(run: &mut Run, log: &Log, panics: Panics, extras: &Extras) {
     assert!(run.driver.is_done());
@@ -286,11 +299,19 @@ fn check_end(run: &mut Run, log: &Log, panics: Panics, extras: &Extras) {
         .try_push(Priority::High, Envelope::new(PUSH, "late"));
     assert!(refused.is_err());
 
-    let mut log = log.lock().unwrap();
+    let log = log.lock().unwrap();
     assert_eq!(log.disconnects, 1);
     assert!(!log.late, "a hook ran after the last one");
+    assert!(
+        !log.sent_late,
+        "a frame was encoded after its command had ended"
+    );
+    for (id, outcome) in &log.ended {
+        let (_, route) = log.begun.iter().find(|(begun, _)| begun == id).unwrap();
+        assert!(may_end(*route, *outcome), "route {route}: {outcome:?}");
+    }
     let mut ended: Vec<_> = log.ended.iter().map(|(id, _)| id.to_string()).collect();
-    let mut begun: Vec<_> = log.begun.drain(..).map(|id| id.to_string()).collect();
+    let mut begun: Vec<_> = log.begun.iter().map(|(id, _)| id.to_string()).collect();
     ended.sort_unstable();
     begun.sort_unstable();
     if matches!(panics, Panics::Nowhere | Panics::OnDisconnect) {

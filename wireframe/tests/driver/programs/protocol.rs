@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use wireframe::{
     AnswerError, AnswerOrder, CloseReason, Codec, Context, CorrelationId, Envelope,
-    EnvelopeProtocol, LengthDelimited, Outcome, ProtocolError, Reaction, Role, View,
+    EnvelopeProtocol, LengthDelimited, Outcome, ProtocolError, Reaction, RequestInfo, Role, View,
     WireframeProtocol,
     proto::{EnvelopeCodec, RequestId},
 };
@@ -13,8 +13,11 @@ use wireframe::{
 /// What happened to commands, and how the connection ended.
 #[derive(Default)]
 pub(super) struct Record {
-    pub(super) begun: Vec<RequestId>,
+    /// With their routes.
+    pub(super) begun: Vec<(RequestId, u32)>,
     pub(super) ended: Vec<(RequestId, Outcome)>,
+    /// A frame of an answer was encoded after its command had ended.
+    pub(super) sent_late: bool,
     pub(super) disconnects: usize,
     /// Pushes of handlers that were accepted.
     pub(super) pushed: u64,
@@ -157,13 +160,18 @@ impl<const CORRELATED: bool> WireframeProtocol for Program<CORRELATED> {
     }
 
     fn unknown_route(&self, _: Envelope, ctx: &mut Context<'_, Self>) -> Reaction<Envelope> {
-        let id = ctx.request().unwrap().id;
-        self.note(|log| log.begun.push(id));
+        let RequestInfo { id, route, .. } = *ctx.request().unwrap();
+        self.note(|log| log.begun.push((id, route)));
         Reaction::Send(Envelope::new(1, "unknown"))
     }
 
     fn stream_end_frame(&self, _: &mut Context<'_, Self>) -> Option<Envelope> {
         Some(Envelope::new(1, "end"))
+    }
+
+    fn before_send(&self, _: &mut Envelope, ctx: &mut Context<'_, Self>) {
+        let request = ctx.request().map(|request| request.id);
+        self.note(|log| log.sent_late |= log.ended.iter().any(|(id, _)| Some(*id) == request));
     }
 
     fn ping(&self, _: &mut Context<'_, Self>) -> Option<Envelope> {
