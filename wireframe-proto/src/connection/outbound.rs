@@ -162,21 +162,32 @@ impl<P: WireframeProtocol> Connection<P> {
                     }
                 }
             }
-            Err(error) => {
-                self.pushes.ledger.refused(priority);
-                self.note_high_dry(priority);
-                if let Some(call) = call {
-                    self.calls.cancel(call);
-                }
-                self.events.push_back(Event::Undelivered(Undelivered {
-                    frame,
-                    priority,
-                    charge,
-                    call,
-                    why: UndeliveredReason::Unencodable(error),
-                }));
-            }
+            Err(error) => self.push_refused(priority, frame, charge, call, error),
         }
+    }
+
+    /// A push cannot be encoded.
+    #[cold]
+    fn push_refused(
+        &mut self,
+        priority: Priority,
+        frame: P::Frame,
+        charge: usize,
+        call: Option<CallId>,
+        error: Unencodable,
+    ) {
+        self.pushes.ledger.refused(priority);
+        self.note_high_dry(priority);
+        if let Some(call) = call {
+            self.calls.cancel(call);
+        }
+        self.events.push_back(Event::Undelivered(Undelivered {
+            frame,
+            priority,
+            charge,
+            call,
+            why: UndeliveredReason::Unencodable(error),
+        }));
     }
 
     /// All of a push was encoded.

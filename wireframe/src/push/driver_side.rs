@@ -86,6 +86,7 @@ impl<F> Mailbox<F> {
         }
         let mut inner = self.lock();
         let any = !(inner.high.queue.is_empty() && inner.low.queue.is_empty());
+        inner.count_leaving();
         let before = batch.low.len();
         let calls = inner.calls.drain(..).map(|(at, call)| (before + at, call));
         batch.calls.extend(calls);
@@ -186,6 +187,7 @@ impl<F> Mailbox<F> {
         let mut wakers = Wakers::default();
         let mut inner = self.lock();
         inner.close(&mut wakers);
+        inner.count_leaving();
         let leftovers = Batch {
             high: mem::take(&mut inner.high.queue),
             low: mem::take(&mut inner.low.queue),

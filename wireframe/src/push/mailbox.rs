@@ -64,8 +64,8 @@ pub(super) struct Inner<F> {
     pub(super) open: bool,
     /// The rate limit, while the mailbox is open.
     pub(super) rate: Option<Box<Rate>>,
-    /// All terms but `queued`, which the lanes know. Boxed on first use: many connections
-    /// are never pushed to.
+    /// All terms but `queued`, which the lanes know; frames count as accepted here once
+    /// they leave the queues. Boxed on first use: many connections are never pushed to.
     pub(super) counted: Option<Box<PushStats>>,
 }
 
@@ -81,6 +81,19 @@ impl<F> Inner<F> {
     #[inline]
     pub(super) fn counted(&mut self) -> &mut PushStats {
         self.counted.get_or_insert_default()
+    }
+
+    /// Frames in the queues.
+    fn waiting_here(&self) -> u64 {
+        (self.high.queue.len() + self.low.queue.len()) as u64
+    }
+
+    /// What is in the queues is about to leave them.
+    pub(super) fn count_leaving(&mut self) {
+        let leaving = self.waiting_here();
+        if leaving > 0 {
+            self.counted().accepted += leaving;
+        }
     }
 
     /// Takes a token, or says when there will be one. There is no need of one at no time.
@@ -231,9 +244,11 @@ impl<F> Mailbox<F> {
     pub(crate) fn stats(&self) -> PushStats {
         let inner = self.lock();
         let queued = inner.high.queued() + inner.low.queued();
+        let counted = inner.counted.as_deref().copied().unwrap_or_default();
         PushStats {
+            accepted: counted.accepted + inner.waiting_here(),
             queued: queued as u64,
-            ..inner.counted.as_deref().copied().unwrap_or_default()
+            ..counted
         }
     }
 
@@ -295,7 +310,7 @@ impl<F> Mailbox<F> {
             return Err(PushError::Closed(accepted.frame));
         }
         inner.lane(priority).enter_reserved(accepted);
-        self.count_entered(&mut inner);
+        self.filled.store(true, Ordering::Relaxed);
         drop(inner);
         self.control.signal().unpark();
         Ok(())
@@ -352,12 +367,6 @@ impl<F> Mailbox<F> {
     #[inline]
     pub(super) fn enter(&self, inner: &mut Inner<F>, priority: Priority, accepted: Accepted<F>) {
         inner.lane(priority).enter(accepted);
-        self.count_entered(inner);
-    }
-
-    #[inline]
-    fn count_entered(&self, inner: &mut Inner<F>) {
-        inner.counted().accepted += 1;
         self.filled.store(true, Ordering::Relaxed);
     }
 }
