@@ -31,14 +31,20 @@ pub(crate) enum Special {
 /// The bytes of a frame that was encoded once for many connections; a clone is the same
 /// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedUnits(Arc<Special>);
+pub struct SharedUnits {
+    units: Arc<Special>,
+    len: usize,
+}
 
 impl SharedUnits {
     /// What [`WireframeProtocol::encode_shared`](crate::WireframeProtocol::encode_shared)
     /// gave: whole wire units.
     #[must_use]
     pub fn new(units: Bytes) -> Self {
-        Self(Arc::new(Special::Shared(units)))
+        Self {
+            len: units.len(),
+            units: Arc::new(Special::Shared(units)),
+        }
     }
 }
 
@@ -56,14 +62,10 @@ impl<F> Accepted<F> {
     /// [`WireframeProtocol::encode_shared`](crate::WireframeProtocol::encode_shared): it
     /// is charged with the length of these bytes, and they are sent as they are.
     pub fn shared(frame: F, units: SharedUnits) -> Self {
-        let charge = match &*units.0 {
-            Special::Shared(units) => units.len(),
-            Special::Call(_) => 0,
-        };
         Self {
             frame,
-            charge,
-            special: Some(units.0),
+            charge: units.len,
+            special: Some(units.units),
         }
     }
 
