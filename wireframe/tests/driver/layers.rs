@@ -410,21 +410,6 @@ fn a_body_waits_for_a_handler_whose_request_waits_in_a_layer() {
 }
 
 #[test]
-fn a_body_is_discarded_when_a_layer_keeps_its_handler_from_it() {
-    // rule: APP-3, REQ-4
-    let refuses = || layer_fn(|_| Refuses(Ok("refused")));
-    let app = text(&Text::default()).route(1, collect).layer(refuses());
-    let mut rig = Rig::new(app);
-    rig.ask("1");
-    for _ in 0..100 {
-        rig.ask("+more than may wait");
-    }
-    rig.ask("+.");
-    assert_eq!(rig.heard(), ["refused"]);
-    assert_eq!(rig.exchange("1"), ["refused"], "the connection goes on");
-}
-
-#[test]
 fn a_body_is_discarded_when_its_request_is_given_up_in_a_layer() {
     // rule: APP-3, REQ-4
     /// Drops the request, and answers later.
