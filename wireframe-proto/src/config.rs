@@ -2,7 +2,7 @@
 
 use core::{num::NonZeroUsize, time::Duration};
 
-use crate::heartbeat::Heartbeat;
+use crate::{fragment::FragmentLimits, heartbeat::Heartbeat};
 
 /// Everything that can be set about a connection.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,8 @@ use crate::heartbeat::Heartbeat;
 pub struct Config {
     /// Bounds on memory and work.
     pub limits: Limits,
+    /// Bounds on messages that go in fragments.
+    pub fragments: FragmentLimits,
     /// How the sources of output share the wire.
     pub fairness: FairnessConfig,
     /// Time limits.
@@ -39,19 +41,6 @@ pub(crate) const fn nonzero(n: usize) -> NonZeroUsize {
 pub struct Limits {
     /// Most payload bytes of one wire unit, in either direction. Default 1 MiB.
     pub max_frame_len: NonZeroUsize,
-    /// Most bytes of a message that goes in fragments, in either direction. Default
-    /// `None`: 16 times `max_frame_len`.
-    pub max_message_size: Option<NonZeroUsize>,
-    /// Most messages that have begun and not ended, in each direction. One without an id
-    /// counts too. Default 64.
-    pub max_partial_messages: NonZeroUsize,
-    /// Most bytes of memory that the peer's messages may take together until they are
-    /// whole, counted as they are allocated. Default `None`: 4 times the most bytes of a
-    /// message.
-    pub max_partial_bytes: Option<NonZeroUsize>,
-    /// Most fragments of one message of the peer. Default `None`: the most bytes of a
-    /// message divided by 256, and 16 more.
-    pub max_fragments_per_message: Option<NonZeroUsize>,
     /// Most bytes of a [preamble](crate::WireframeProtocol::preamble). Default 1 KiB.
     pub max_preamble: NonZeroUsize,
     /// Most commands that run at once. Default `None`: 64 where answers are
@@ -78,10 +67,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_frame_len: nonzero(1024 * 1024),
-            max_message_size: None,
-            max_partial_messages: nonzero(64),
-            max_partial_bytes: None,
-            max_fragments_per_message: None,
             max_preamble: nonzero(1024),
             max_in_flight: None,
             max_held_back: nonzero(32),
@@ -91,28 +76,6 @@ impl Default for Limits {
             high_water: nonzero(64 * 1024),
             read_buffer: nonzero(256 * 1024),
         }
-    }
-}
-
-impl Limits {
-    /// [`max_message_size`](Self::max_message_size), or what stands for it.
-    pub(crate) fn message_size(&self) -> usize {
-        let default = self.max_frame_len.get().saturating_mul(16);
-        self.max_message_size.map_or(default, NonZeroUsize::get)
-    }
-
-    /// [`max_partial_bytes`](Self::max_partial_bytes), or what stands for it.
-    pub(crate) fn partial_bytes(&self) -> usize {
-        let default = self.message_size().saturating_mul(4);
-        self.max_partial_bytes.map_or(default, NonZeroUsize::get)
-    }
-
-    /// [`max_fragments_per_message`](Self::max_fragments_per_message), or what stands for
-    /// it.
-    pub(crate) fn fragments_per_message(&self) -> usize {
-        let default = (self.message_size() / 256).saturating_add(16);
-        self.max_fragments_per_message
-            .map_or(default, NonZeroUsize::get)
     }
 }
 
@@ -156,8 +119,7 @@ impl Default for FairnessConfig {
     }
 }
 
-/// Time limits of one connection. Each ends the connection, but for `body` and, where
-/// messages have ids, `reassembly`.
+/// Time limits of one connection. Each ends the connection, but for `body`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -170,10 +132,6 @@ pub struct Timeouts {
     pub write_stall: Duration,
     /// A handler awaits a body frame and none comes; the handler is told. Default 30 s.
     pub body: Duration,
-    /// From the first fragment of a message to its last, plus 1 s per 256 KiB received of
-    /// it. Only a message without an id ends the connection; one with an id is dropped.
-    /// Default 30 s.
-    pub reassembly: Duration,
     /// From a frame's first byte to its last, plus 1 s per 256 KiB announced. Default 30 s.
     pub frame_completion: Duration,
     /// From the decision to close to the end: for the last frames to leave and the
@@ -191,7 +149,6 @@ impl Default for Timeouts {
             idle: None,
             write_stall: half_a_minute,
             body: half_a_minute,
-            reassembly: half_a_minute,
             frame_completion: half_a_minute,
             close: Duration::from_secs(5),
         }

@@ -162,8 +162,8 @@ pub use error::{
 };
 pub use event::{Body, Discarded, End, Event, Undelivered, UndeliveredReason};
 pub use fragment::{
-    ByteOrder, FragmentMeta, FragmentStrategy, LenFlag32K, LenSeq16M, LengthDelimited, Multiplexed,
-    PrefixWidth,
+    ByteOrder, FragmentLimits, FragmentMeta, FragmentStrategy, LenFlag32K, LenSeq16M,
+    LengthDelimited, Multiplexed, PrefixWidth,
 };
 pub use heartbeat::Heartbeat;
 pub use ids::{CallId, CallKind, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};

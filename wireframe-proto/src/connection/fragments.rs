@@ -57,9 +57,10 @@ impl<P: WireframeProtocol> Connection<P> {
         len: usize,
         cut: Cut,
     ) -> Result<Box<Splitter>, Unencodable> {
-        let limits = &self.config.limits;
-        at_most("max_message_size", limits.message_size(), len)?;
-        at_most("max_frame_len", limits.max_frame_len.get(), cut.piece)?;
+        let max_frame_len = self.config.limits.max_frame_len;
+        let max_message_size = self.config.fragments.message_size(max_frame_len);
+        at_most("max_message_size", max_message_size, len)?;
+        at_most("max_frame_len", max_frame_len.get(), cut.piece)?;
         if len / cut.piece >= u32::MAX as usize {
             return Err(Unencodable::new("more fragments than can be numbered"));
         }
@@ -82,7 +83,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn name_message(&mut self, frame: &P::Frame) -> Result<Option<u64>, Unencodable> {
         let max = self.framing.max_message_id();
         let begun = self.begun.get_or_insert_with(Box::default);
-        let most = self.config.limits.max_partial_messages.get();
+        let most = self.config.fragments.max_partial_messages.get();
         at_most("max_partial_messages", most, begun.len() + 1)?;
         let mixes = max.is_some() && begun.all_have_ids();
         let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
@@ -199,7 +200,7 @@ impl<P: WireframeProtocol> Connection<P> {
         !cut.splits(self.codec.encoded_len(frame))
             || (begun.all_have_ids()
                 && self.framing.max_message_id().is_some()
-                && begun.len() < self.config.limits.max_partial_messages.get())
+                && begun.len() < self.config.fragments.max_partial_messages.get())
     }
 
     /// Asks the protocol for the ping that is owed, because only its frame tells whether

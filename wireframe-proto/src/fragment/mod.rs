@@ -3,6 +3,7 @@
 mod len_flag;
 mod len_seq;
 mod length_delimited;
+mod limits;
 mod multiplexed;
 mod partial;
 pub(crate) mod reassembler;
@@ -14,6 +15,7 @@ use core::num::NonZeroUsize;
 pub use len_flag::LenFlag32K;
 pub use len_seq::LenSeq16M;
 pub use length_delimited::{ByteOrder, LengthDelimited, PrefixWidth};
+pub use limits::FragmentLimits;
 pub use multiplexed::Multiplexed;
 
 use crate::error::{Malformed, Unencodable};

@@ -36,13 +36,16 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     pub(crate) fn new(config: &Config, reuses_ids: bool) -> Self {
+        let (limits, max_frame_len) = (&config.fragments, config.limits.max_frame_len);
         Self {
-            message_size: config.limits.message_size(),
-            messages: config.limits.max_partial_messages.get(),
-            bytes: config.limits.partial_bytes(),
+            message_size: limits.message_size(max_frame_len),
+            messages: limits.max_partial_messages.get(),
+            bytes: limits.partial_bytes(max_frame_len),
             // More cannot be numbered.
-            fragments: config.limits.fragments_per_message().min(u32::MAX as usize),
-            timeout: config.timeouts.reassembly,
+            fragments: limits
+                .fragments_per_message(max_frame_len)
+                .min(u32::MAX as usize),
+            timeout: limits.reassembly_timeout,
             reuses_ids,
         }
     }

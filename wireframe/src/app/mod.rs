@@ -2,6 +2,7 @@
 
 pub mod check;
 mod extract;
+mod framing;
 mod handler;
 mod layer;
 mod request;
@@ -11,10 +12,14 @@ mod state;
 use std::fmt;
 
 use tower_layer::Layer;
-use wireframe_proto::{Config, EnvelopeProtocol, PushBound, RateLimit, UnsentPushes};
+use wireframe_proto::{
+    Config, EnvelopeProtocol, FragmentLimits, FragmentStrategy, PushBound, RateLimit, UnsentPushes,
+};
 
 pub use extract::{Extract, Inbound, Needs, Parts, State};
 pub(crate) use extract::{Extracted, Surroundings};
+use framing::MakeFraming;
+pub(crate) use framing::{Framed, Framing};
 pub(crate) use handler::{Answer, AnyHandler, Handling, Serve, Started};
 pub use handler::{AtOnce, Handler};
 pub use layer::{HandlerFuture, HandlerService, RequestService};
@@ -55,6 +60,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     layers: Vec<Wrap<P>>,
     states: StateMap,
     config: Config,
+    fragmentation: Option<(MakeFraming<P::Frame>, FragmentLimits)>,
     pushes: PushLimits,
     rate_limit: Option<RateLimit>,
     dead_letters: Option<DeadLetterSender<P::Frame>>,
@@ -86,6 +92,7 @@ impl<P: Protocol> WireframeApp<P> {
             layers: Vec::new(),
             states: StateMap::default(),
             config: Config::default(),
+            fragmentation: None,
             pushes: PushLimits::default(),
             rate_limit: None,
             dead_letters: None,
@@ -173,6 +180,36 @@ impl<P: Protocol> WireframeApp<P> {
         self
     }
 
+    /// Lets messages go in fragments: replaces the protocol's framing by a clone of
+    /// `strategy` for each connection, and what [`config`](Self::config) says of
+    /// [fragments](Config::fragments) by `limits`. Both ends must do so.
+    ///
+    /// Handlers see whole messages. Built in are [`Multiplexed`](crate::Multiplexed), which
+    /// lets other frames overtake a large message, [`LenFlag32K`](crate::LenFlag32K) and
+    /// [`LenSeq16M`](crate::LenSeq16M), which do not.
+    ///
+    /// The header of a frame is the strategy's, so the hook
+    /// [`encode_shared`](wireframe_proto::WireframeProtocol::encode_shared) is not asked: it
+    /// would write the protocol's own. A protocol that lives by its framing names it itself.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use wireframe::{FragmentLimits, Multiplexed, WireframeApp};
+    ///
+    /// let app = WireframeApp::new()
+    ///     .route(1, |upload: Bytes| upload.len().to_string())
+    ///     .fragmentation(Multiplexed::new(), FragmentLimits::default());
+    /// assert!(app.build().is_ok());
+    /// ```
+    pub fn fragmentation<S>(mut self, strategy: S, limits: FragmentLimits) -> Self
+    where
+        S: FragmentStrategy<P::Frame> + Clone + Send + Sync + 'static,
+    {
+        let make: MakeFraming<P::Frame> = Box::new(move || Box::new(strategy.clone()));
+        self.fragmentation = Some((make, limits));
+        self
+    }
+
     /// Sets how many pushes may be outstanding on each connection.
     pub fn push_limits(mut self, limits: PushLimits) -> Self {
         self.pushes = limits;
@@ -232,19 +269,23 @@ impl<P: Protocol> WireframeApp<P> {
                 check(&**handler, &self.states, place)?;
             }
         }
-        check_config(&self.config)?;
         let mut config = self.config;
+        let framing = self.fragmentation.map(|(make, limits)| {
+            config.fragments = limits;
+            make
+        });
+        check_config(&config)?;
         config.push_bound = PushBound::Caller;
         config.unsent_pushes = match self.dead_letters {
             Some(_) => UnsentPushes::Returned,
             None => UnsentPushes::Counted,
         };
-        let protocol = Arc::new(self.protocol);
+        let framed = Arc::new(Framed::new(self.protocol, framing));
         let max_frame_len = config.limits.max_frame_len.get();
-        let encoding = ProtocolEncoding::new(Arc::clone(&protocol), max_frame_len);
+        let encoding = ProtocolEncoding::new(Arc::clone(&framed), max_frame_len);
         Ok(App {
             shared: Arc::new(Shared {
-                protocol,
+                framed,
                 handlers: Handlers::new(Router::new(routes, self.fallback), self.layers),
                 on_connect: self.on_connect,
                 on_push: self.on_push,
@@ -263,6 +304,7 @@ impl<P: Protocol> WireframeApp<P> {
 /// A time limit of zero would end every connection at once.
 fn check_config(config: &Config) -> Result<(), BuildError> {
     let timeouts = &config.timeouts;
+    let reassembly_timeout = config.fragments.reassembly_timeout;
     let heartbeat = config.heartbeat.as_ref();
     let limits = [
         ("timeouts.preamble", Some(timeouts.preamble)),
@@ -271,6 +313,7 @@ fn check_config(config: &Config) -> Result<(), BuildError> {
         ("timeouts.body", Some(timeouts.body)),
         ("timeouts.frame_completion", Some(timeouts.frame_completion)),
         ("timeouts.close", Some(timeouts.close)),
+        ("fragments.reassembly_timeout", Some(reassembly_timeout)),
         ("heartbeat.every", heartbeat.and_then(|h| h.every)),
         ("heartbeat.timeout", heartbeat.map(|h| h.timeout)),
         ("fairness.time_slice", config.fairness.time_slice),
@@ -325,7 +368,7 @@ impl<P: Protocol> Clone for App<P> {
 
 /// What all connections of an app share.
 pub(crate) struct Shared<P: Protocol> {
-    pub(crate) protocol: Arc<P>,
+    pub(crate) framed: Arc<Framed<P>>,
     handlers: Handlers<P>,
     pub(crate) on_connect: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,

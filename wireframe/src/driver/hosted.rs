@@ -6,25 +6,31 @@ use wireframe_proto::{
     PushSink, PushTiming, Reaction, Refusal, Rejected, Role, View, WireframeProtocol,
 };
 
-use crate::{frame::Protocol, push::Mailbox, session::Session, sync::Arc};
+use crate::{
+    app::{Framed, Framing},
+    frame::Protocol,
+    push::Mailbox,
+    session::Session,
+    sync::Arc,
+};
 
 /// Runs `P` with its session where handlers reach it, behind a lock that is held for
 /// one hook at a time, and with the mailbox as the place for what hooks push, so that
-/// there is one bound for all pushes.
+/// there is one bound for all pushes. The framing is the protocol's or the app's.
 pub(super) struct Hosted<P: Protocol> {
-    protocol: Arc<P>,
+    framed: Arc<Framed<P>>,
     session: Session<P::Session>,
     mailbox: Arc<Mailbox<P::Frame>>,
 }
 
 impl<P: Protocol> Hosted<P> {
     pub(super) fn new(
-        protocol: Arc<P>,
+        framed: Arc<Framed<P>>,
         session: Session<P::Session>,
         mailbox: Arc<Mailbox<P::Frame>>,
     ) -> Self {
         Self {
-            protocol,
+            framed,
             session,
             mailbox,
         }
@@ -38,7 +44,7 @@ impl<P: Protocol> Hosted<P> {
     ) -> R {
         self.session.for_hook(|session| {
             let mut sink = MailboxSink(&self.mailbox);
-            run(&self.protocol, &mut ctx.rebind(session, &mut sink))
+            run(&self.framed.protocol, &mut ctx.rebind(session, &mut sink))
         })
     }
 }
@@ -62,7 +68,7 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
     type Frame = P::Frame;
     type Error = P::Error;
     type Codec = P::Codec;
-    type Framing = P::Framing;
+    type Framing = Framing<P>;
     /// The session is beside the engine, not in it.
     type Session = ();
 
@@ -70,17 +76,20 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
     const PUSHES: PushTiming = P::PUSHES;
 
     fn codec(&self) -> P::Codec {
-        self.protocol.codec()
+        self.framed.protocol.codec()
     }
 
-    fn framing(&self) -> P::Framing {
-        self.protocol.framing()
+    fn framing(&self) -> Framing<P> {
+        self.framed.framing()
     }
 
     #[inline]
     fn classify(&self, frame: &P::Frame, view: &View<'_, ()>) -> Role {
-        self.session
-            .for_hook(|session| self.protocol.classify(frame, &view.with_session(session)))
+        self.session.for_hook(|session| {
+            self.framed
+                .protocol
+                .classify(frame, &view.with_session(session))
+        })
     }
 
     fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
@@ -93,11 +102,11 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
 
     #[inline]
     fn correlate(&self, frame: &mut P::Frame, id: CorrelationId) {
-        self.protocol.correlate(frame, id);
+        self.framed.protocol.correlate(frame, id);
     }
 
     fn encode_shared(&self, frame: &P::Frame) -> Option<Bytes> {
-        self.protocol.encode_shared(frame)
+        self.framed.protocol.encode_shared(frame)
     }
 
     #[inline]

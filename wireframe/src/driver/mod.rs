@@ -159,7 +159,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let mailbox = Arc::new(mailbox);
         let session = Session::new(P::Session::default());
         let hosted = Hosted::new(
-            Arc::clone(&app.protocol),
+            Arc::clone(&app.framed),
             session.clone(),
             Arc::clone(&mailbox),
         );

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wireframe_proto::Codec;
 
-use crate::{frame::Protocol, sync::Arc};
+use crate::{app::Framed, frame::Protocol, sync::Arc};
 
 /// What pushing has to know of the bytes of frames. All connections of an app have the
 /// same.
@@ -17,16 +17,16 @@ pub(crate) trait Encoding<F>: Send + Sync {
 
 /// That of a protocol.
 pub(crate) struct ProtocolEncoding<P: Protocol> {
-    protocol: Arc<P>,
+    framed: Arc<Framed<P>>,
     codec: P::Codec,
     max_frame_len: usize,
 }
 
 impl<P: Protocol> ProtocolEncoding<P> {
-    pub(crate) fn new(protocol: Arc<P>, max_frame_len: usize) -> Self {
+    pub(crate) fn new(framed: Arc<Framed<P>>, max_frame_len: usize) -> Self {
         Self {
-            codec: protocol.codec(),
-            protocol,
+            codec: framed.protocol.codec(),
+            framed,
             max_frame_len,
         }
     }
@@ -41,7 +41,10 @@ impl<P: Protocol> Encoding<P::Frame> for ProtocolEncoding<P> {
     fn encode_shared(&self, frame: &P::Frame) -> Option<Bytes> {
         // What is larger may still be a unit that is not, without its header, or several.
         // Each connection finds out for itself.
-        let encoded = self.protocol.encode_shared(frame)?;
+        if !self.framed.is_own() {
+            return None;
+        }
+        let encoded = self.framed.protocol.encode_shared(frame)?;
         (encoded.len() <= self.max_frame_len).then_some(encoded)
     }
 }

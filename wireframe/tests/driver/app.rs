@@ -220,6 +220,10 @@ fn a_zero_that_must_not_be_is_refused() {
         ),
         (config(|c| c.timeouts.close = zero), "timeouts.close"),
         (
+            config(|c| c.fragments.reassembly_timeout = zero),
+            "fragments.reassembly_timeout",
+        ),
+        (
             config(|c| c.heartbeat = Some(Heartbeat::pinging(zero, secs(1)))),
             "heartbeat.every",
         ),

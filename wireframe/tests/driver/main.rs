@@ -25,6 +25,7 @@ mod ends;
 mod errors;
 mod fairness;
 mod foreign;
+mod fragments;
 mod handlers;
 mod heartbeat;
 mod hooks;

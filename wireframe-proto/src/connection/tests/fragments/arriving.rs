@@ -227,7 +227,7 @@ fn time_stands_still_while_the_engine_does_not_read() {
 fn without_an_id_a_message_that_is_late_ends_the_connection() {
     // rule: REASM-5
     let mut config = Config::default();
-    config.timeouts.reassembly = Duration::from_millis(50);
+    config.fragments.reassembly_timeout = Duration::from_millis(50);
     let mut receiver = raw(LenFlag32K, config);
     feed(&mut receiver, &[0, 1, b'a']);
     assert_eq!(events(&mut receiver), []);
@@ -257,7 +257,7 @@ fn without_an_id_there_is_one_message_at_a_time() {
 fn small_messages_hold_no_memory_that_they_do_not_need() {
     // rule: REASM-2
     let mut config = Config::default();
-    config.limits.max_partial_bytes = Some(nonzero(8));
+    config.fragments.max_partial_bytes = Some(nonzero(8));
     let mut receiver = raw(LenFlag32K, config);
     // Memory does not double where that would cross the limit.
     feed(&mut receiver, b"\0\x05abcde\0\x03fgh\x80\0");

@@ -101,7 +101,7 @@ fn messages_together_cross_the_memory_for_all() {
     };
     let units = (0..).map(unit);
     let mut config = small();
-    config.limits.max_partial_bytes = Some(nonzero(10 << 10));
+    config.fragments.max_partial_bytes = Some(nonzero(10 << 10));
     // Each takes twice what has come of it, as long as there is room for that.
     let expected = (5, limit("max_partial_bytes", 10 << 10, 11 << 10));
     assert_eq!(until_closed(config, units), expected);

@@ -189,7 +189,7 @@ where
 fn config() -> Config {
     let mut config = Config::default();
     config.limits.high_water = nonzero(30);
-    config.limits.max_message_size = Some(nonzero(1_000));
+    config.fragments.max_message_size = Some(nonzero(1_000));
     config
 }
 

@@ -471,7 +471,7 @@ fn no_more_messages_begin_than_the_peer_has_to_keep() {
     // rule: SEL-7, REASM-2
     let (mut link, commands) = correlated(&[1, 2, 3]);
     let config = alloc::sync::Arc::make_mut(&mut link.connection.config);
-    config.limits.max_partial_messages = nonzero(2);
+    config.fragments.max_partial_messages = nonzero(2);
     for (command, letter) in commands.iter().zip(['a', 'b', 'c']) {
         let frame = letters(Kind::Push, letter, 12);
         link.connection.respond(command.id, frame).unwrap();

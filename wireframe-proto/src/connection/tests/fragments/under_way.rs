@@ -60,7 +60,7 @@ fn the_high_water_mark_counts_units() {
 fn a_message_over_the_limit_leaves_no_byte() {
     // rule: FRAME-6
     let mut config = Config::default();
-    config.limits.max_message_size = Some(nonzero(100));
+    config.fragments.max_message_size = Some(nonzero(100));
     let mut sender = raw(multiplexed(8), config);
     for (len, sent) in [(100, true), (101, false), (8, true)] {
         let message = Bytes::from(vec![1; len]);
@@ -104,7 +104,7 @@ fn an_answer_over_the_limit_ends_as_an_error() {
     };
     let mut link = unit_by_unit(inner);
     let config = alloc::sync::Arc::make_mut(&mut link.connection.config);
-    config.limits.max_message_size = Some(nonzero(100));
+    config.fragments.max_message_size = Some(nonzero(100));
     link.receive_bytes(&whole(&payload(&Frame::request(None))));
     let command = link.started()[0];
     let frame = letters(Kind::Push, 'a', 200);
