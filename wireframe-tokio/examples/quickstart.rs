@@ -8,10 +8,9 @@
 use std::{error::Error, num::NonZeroUsize};
 
 use bytes::Bytes;
-use tokio::net::ToSocketAddrs;
 use wireframe::{
     Client, Envelope, Priority, PushCapacity, PushHandle, PushLimits, PushPolicy, Response,
-    TryPushError, WireframeApp,
+    TryPushError, WireframeApp, rt::Address,
 };
 use wireframe_tokio::{Server, connect};
 
@@ -74,9 +73,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn serve(address: impl ToSocketAddrs) -> Result<(), Box<dyn Error>> {
+async fn serve(address: impl Into<Address>) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(address).await?;
-    println!("serving on {}", server.local_addr()?);
+    println!("serving on {}", server.local_addr());
     let handle = server.handle();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -90,7 +89,7 @@ async fn serve(address: impl ToSocketAddrs) -> Result<(), Box<dyn Error>> {
 
 async fn demonstrate() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr()?, server.handle());
+    let (address, handle) = (server.local_addr(), server.handle());
     println!("server   listens on {address}");
     let served = tokio::spawn(server.serve(app()));
 

@@ -7,11 +7,11 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use tokio::net::ToSocketAddrs;
 use wireframe::{
     AnswerOrder, Client, Clock, Context, CorrelationId, Envelope, LengthDelimited, Reaction,
     Response, Role, Side, Tasks, View, WireframeApp, WireframeError, WireframeProtocol,
     proto::{AnswerError, EnvelopeCodec},
+    rt::Address,
 };
 use wireframe_tokio::{Server, connect_with};
 
@@ -166,7 +166,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route(FAIL, fail)
         .route(FOREVER, forever);
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr()?, server.handle());
+    let (address, handle) = (server.local_addr(), server.handle());
     let served = tokio::spawn(server.serve(app));
 
     let client = client(address).await?;
@@ -187,7 +187,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn client(address: impl ToSocketAddrs) -> std::io::Result<Client<Marked>> {
+async fn client(address: impl Into<Address>) -> std::io::Result<Client<Marked>> {
     connect_with(address, WireframeApp::with_protocol(Marked)).await
 }
 

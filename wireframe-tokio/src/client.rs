@@ -2,14 +2,11 @@
 
 use std::io;
 
-use tokio::net::{TcpStream, ToSocketAddrs};
-use wireframe::{App, BuildError, Client, Protocol, Reconnecting, WireframeApp};
+use wireframe::{BuildError, Client, Protocol, Reconnecting, WireframeApp, rt::Address};
 
-use crate::{Tokio, environment, server::no_delay};
+use crate::TokioRuntime;
 
-/// Connects to a server of the default protocol.
-///
-/// The connection runs in a task of its own, until the client is dropped.
+/// Connects to a server of the default protocol; see [`wireframe::connect`].
 ///
 /// # Errors
 ///
@@ -18,11 +15,12 @@ use crate::{Tokio, environment, server::no_delay};
 /// # Cancel safety
 ///
 /// Dropping the future leaves no connection open.
-pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Client> {
+pub async fn connect(address: impl Into<Address>) -> io::Result<Client> {
     connect_with(address, WireframeApp::new()).await
 }
 
-/// Connects to a server of the app's protocol. The app serves what the server asks.
+/// Connects to a server of the app's protocol; see [`wireframe::connect`]. The app serves
+/// what the server asks.
 ///
 /// # Errors
 ///
@@ -33,26 +31,10 @@ pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Client> {
 ///
 /// Dropping the future leaves no connection open.
 pub async fn connect_with<P: Protocol>(
-    address: impl ToSocketAddrs,
+    address: impl Into<Address>,
     app: WireframeApp<P>,
 ) -> io::Result<Client<P>> {
-    let invalid = |error: BuildError| io::Error::new(io::ErrorKind::InvalidInput, error);
-    connect_to(address, app.build().map_err(invalid)?).await
-}
-
-async fn connect_to<P: Protocol>(
-    address: impl ToSocketAddrs,
-    app: App<P>,
-) -> io::Result<Client<P>> {
-    let stream = TcpStream::connect(address).await?;
-    no_delay(&stream);
-    let peer = stream.peer_addr().ok();
-    let environment = environment();
-    let (client, driver) = Client::new(&app, Tokio(stream), peer, &environment);
-    environment.tasks.spawn(async move {
-        driver.await;
-    });
-    Ok(client)
+    wireframe::connect::<TokioRuntime, P>(address, app).await
 }
 
 /// A client of the app's protocol that connects when it is first needed, and again when
@@ -82,10 +64,8 @@ async fn connect_to<P: Protocol>(
 ///
 /// Outside of a runtime of tokio.
 pub fn reconnecting<P: Protocol>(
-    address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
+    address: impl Into<Address>,
     app: WireframeApp<P>,
 ) -> Result<Reconnecting<P>, BuildError> {
-    let app = app.build()?;
-    let connect = move || connect_to(address.clone(), app.clone());
-    Ok(Reconnecting::new(connect, environment().clock))
+    wireframe::reconnecting::<TokioRuntime, P>(address, app)
 }

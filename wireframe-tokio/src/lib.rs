@@ -20,11 +20,12 @@ mod client;
 #[cfg(doctest)]
 mod readme;
 mod runtime;
-mod server;
 mod transport;
 
 pub use client::{connect, connect_with, reconnecting};
-pub use runtime::{TokioSpawn, TokioTimer, environment};
-pub use server::Server;
+pub use runtime::{TokioListener, TokioRuntime, TokioSpawn, TokioTimer, environment};
 pub use transport::Tokio;
 pub use wireframe;
+
+/// A server on a TCP socket.
+pub type Server = wireframe::server::Server<TokioRuntime>;

@@ -1,6 +1,8 @@
-//! Tokio's timer and spawner.
+//! Tokio as a runtime: its timer, its spawner and its sockets.
 
 use std::{
+    io,
+    net::{self, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -8,12 +10,19 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{runtime::Handle, time};
+use tokio::{
+    net::{TcpListener, TcpStream, lookup_host},
+    runtime::Handle,
+    time,
+};
 use wireframe::{
     Clock, Environment, Tasks,
     proto::Instant,
-    rt::{BoxTask, Sleep, Spawn, Timer},
+    rt::{BoxTask, Runtime, Sleep, Spawn, Timer},
+    server::{Accepted, Listener},
 };
+
+use crate::Tokio;
 
 /// Tokio's timer. Paused time of tokio pauses it too.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +99,55 @@ pub struct TokioSpawn(pub Handle);
 impl Spawn for TokioSpawn {
     fn spawn(&self, task: BoxTask) {
         drop(self.0.spawn(task));
+    }
+}
+
+/// Tokio as a runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioRuntime;
+
+impl Runtime for TokioRuntime {
+    type TcpStream = Tokio<TcpStream>;
+    type TcpListener = TokioListener;
+
+    fn environment() -> Environment {
+        environment()
+    }
+
+    async fn resolve(name: String) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host(name).await?.collect())
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<Tokio<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        no_delay(&stream);
+        Ok(Tokio(stream))
+    }
+
+    fn listen(listener: net::TcpListener) -> io::Result<TokioListener> {
+        TcpListener::from_std(listener).map(TokioListener)
+    }
+}
+
+/// A TCP socket that takes connections.
+#[derive(Debug)]
+pub struct TokioListener(TcpListener);
+
+impl Listener for TokioListener {
+    type Transport = Tokio<TcpStream>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Self::Transport>>> {
+        self.0.poll_accept(cx).map_ok(|(stream, address)| {
+            no_delay(&stream);
+            (Tokio(stream), Some(address))
+        })
+    }
+}
+
+/// Sends what there is at once: the driver gathers writes itself.
+fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
 }
 

@@ -28,7 +28,10 @@ pub use app::{
     RequestService, State, WireframeApp,
 };
 pub use broadcast::Fanout;
-pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
+pub use client::{
+    Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies, connect,
+    reconnecting,
+};
 pub use clock::{Clock, Elapsed};
 pub use conversation::{BodyError, Conversation, RequestBody, ResponseSender, SendError};
 pub use driver::{Driver, Environment};

@@ -2,6 +2,7 @@
 
 mod call;
 mod caller;
+mod connect;
 mod inbox;
 mod limit;
 mod pushes;
@@ -18,6 +19,7 @@ use wireframe_proto::{AnswerOrder, CallId, CloseReason, CorrelationId, EnvelopeP
 
 pub use call::Call;
 pub(crate) use caller::Caller;
+pub use connect::{connect, reconnecting};
 pub use pushes::{Lagged, Pushes};
 pub use reconnect::{Backoff, Jitter, Reconnecting};
 pub use replies::Replies;

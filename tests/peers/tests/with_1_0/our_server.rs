@@ -38,9 +38,7 @@ async fn our_server() -> OurServer {
         .await
         .expect("a free loopback port");
     OurServer {
-        addr: server
-            .local_addr()
-            .expect("a bound listener has an address"),
+        addr: server.local_addr(),
         handle: server.handle(),
         run: tokio::spawn(server.serve(WireframeApp::new().route(ECHO, echo))),
     }

@@ -1,0 +1,27 @@
+//! Wireframe on smol: sockets, timer, spawner, server and client.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use wireframe::WireframeApp;
+//! use wireframe_smol::Server;
+//!
+//! async fn echo(body: Bytes) -> Bytes {
+//!     body
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = WireframeApp::new().route(1, echo);
+//! Server::bind("127.0.0.1:7878").await?.serve(app).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod runtime;
+
+pub use client::{connect, connect_with, reconnecting};
+pub use runtime::{SmolRuntime, SmolSpawn, environment};
+pub use wireframe;
+
+/// A server on a TCP socket.
+pub type Server = wireframe::server::Server<SmolRuntime>;

@@ -1,0 +1,75 @@
+//! Clients over TCP, on any runtime.
+
+use std::io;
+
+use super::{Client, Reconnecting};
+use crate::{
+    app::{App, WireframeApp},
+    error::BuildError,
+    frame::Protocol,
+    rt::{Address, Runtime},
+};
+
+/// Connects to a server of the app's protocol. The app serves what the server asks.
+///
+/// The connection runs in a task of its own, until the client is dropped. Of several
+/// addresses that `address` stands for, it is with the first that answers.
+///
+/// # Errors
+///
+/// The address cannot be resolved or connected to; or the app cannot be built, which is
+/// an [`io::ErrorKind::InvalidInput`] with the [`BuildError`] in it.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves no connection open.
+pub async fn connect<R: Runtime, P: Protocol>(
+    address: impl Into<Address>,
+    app: WireframeApp<P>,
+) -> io::Result<Client<P>> {
+    let invalid = |error: BuildError| io::Error::new(io::ErrorKind::InvalidInput, error);
+    connect_to::<R, P>(address.into(), app.build().map_err(invalid)?).await
+}
+
+async fn connect_to<R: Runtime, P: Protocol>(
+    address: Address,
+    app: App<P>,
+) -> io::Result<Client<P>> {
+    let mut last = None;
+    for address in address.resolve::<R>().await? {
+        match R::connect(address).await {
+            Ok(stream) => {
+                let environment = R::environment();
+                let (client, driver) = Client::new(&app, stream, Some(address), &environment);
+                environment.tasks.spawn(async move {
+                    driver.await;
+                });
+                return Ok(client);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// A client of the app's protocol that connects when it is first needed, and again when
+/// its connection is dead. The address is resolved anew for each attempt.
+///
+/// For another [`Backoff`](crate::Backoff), or a limit on the time of its calls, see
+/// [`Reconnecting`]; for another transport, [`Reconnecting::new`].
+///
+/// # Errors
+///
+/// [`BuildError`] if the app cannot be built.
+///
+/// # Panics
+///
+/// Outside of the runtime, where that is something one can be outside of.
+pub fn reconnecting<R: Runtime, P: Protocol>(
+    address: impl Into<Address>,
+    app: WireframeApp<P>,
+) -> Result<Reconnecting<P>, BuildError> {
+    let (address, app) = (address.into(), app.build()?);
+    let connect = move || connect_to::<R, P>(address.clone(), app.clone());
+    Ok(Reconnecting::new(connect, R::environment().clock))
+}

@@ -1,0 +1,125 @@
+//! Taking connections, one after the other.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{Accepted, Listener, ServerHandle, handle::Entry};
+use crate::{
+    app::{App, WireframeApp},
+    driver::{Driver, Environment},
+    error::BuildError,
+    frame::Protocol,
+    transport::Transport,
+};
+
+/// Serves an app to everyone who connects, until `handle` shuts it down. Every
+/// connection has been drained, and every task has ended, when it returns.
+///
+/// # Errors
+///
+/// [`BuildError`], before any connection is taken.
+///
+/// # Cancel safety
+///
+/// Dropping it stops taking connections. Those there are go on.
+pub async fn serve<P: Protocol, L: Listener>(
+    mut listener: L,
+    app: WireframeApp<P>,
+    environment: Environment,
+    handle: ServerHandle,
+) -> Result<(), BuildError> {
+    let app = app.build()?;
+    let mut back_off = BackOff::default();
+    while let Some(accepted) = handle.accept(&mut listener).await {
+        match accepted {
+            Ok(accepted) => {
+                back_off = BackOff::default();
+                start(&app, accepted, &environment, &handle);
+            }
+            Err(error) if concerns_one_connection(&error) => {
+                tracing::debug!(%error, "a connection was gone before it was accepted");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for now");
+                let mut pause = pin!(environment.clock.sleep(back_off.next()));
+                handle.until_shutdown(|cx| pause.as_mut().poll(cx)).await;
+            }
+        }
+    }
+    drop(listener);
+    environment.tasks.wait().await;
+    Ok(())
+}
+
+fn start<P: Protocol, T: Transport + 'static>(
+    app: &App<P>,
+    (transport, address): Accepted<T>,
+    environment: &Environment,
+    handle: &ServerHandle,
+) {
+    // It makes the protocol's codec, framing and session: code of the user.
+    let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
+    let Ok(driver) = catch_unwind(driver) else {
+        tracing::error!(
+            ?address,
+            "the protocol panicked over a new connection, which is dropped"
+        );
+        return;
+    };
+    let entry = handle.enter(driver.push_handle().connection());
+    environment.tasks.spawn(Served {
+        driver,
+        _entry: entry,
+    });
+}
+
+/// A connection of a server. Written by hand because an async block would keep room for
+/// the driver twice.
+struct Served<P: Protocol, T: Transport> {
+    driver: Driver<P, T>,
+    _entry: Entry,
+}
+
+impl<P: Protocol, T: Transport> Future for Served<P, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx).map(|reason| {
+            tracing::debug!(%reason, "connection ended");
+        })
+    }
+}
+
+/// Whether accepting failed because of the connection that was being accepted, so that
+/// the next can be taken at once.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// How long to wait when the process is short of something: 10 ms, doubling to 1 s.
+struct BackOff(Duration);
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self(Duration::from_millis(10))
+    }
+}
+
+impl BackOff {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(Duration::from_secs(1));
+        now
+    }
+}

@@ -1,0 +1,102 @@
+//! The accepting end: takes connections and runs an app on each.
+
+mod accept;
+mod handle;
+
+use std::{
+    fmt, io,
+    net::{self, SocketAddr},
+    task::{Context, Poll},
+};
+
+pub use accept::serve;
+pub use handle::ServerHandle;
+
+use crate::{
+    app::WireframeApp,
+    error::BuildError,
+    frame::Protocol,
+    rt::{Address, Runtime},
+    transport::Transport,
+};
+
+/// Where connections come from.
+pub trait Listener: Send {
+    /// Their transport.
+    type Transport: Transport + 'static;
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Taking it failed. The listener can be used again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Self::Transport>>>;
+}
+
+/// An accepted connection: its transport and the peer's address, if it has one.
+pub type Accepted<T> = (T, Option<SocketAddr>);
+
+/// A server on a TCP socket. The adapter of each runtime has its own.
+pub struct Server<R: Runtime> {
+    listener: R::TcpListener,
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl<R: Runtime> Server<R> {
+    /// Listens on `address`, or, if that stands for several, on the first that can be
+    /// listened on. Port 0 is any free port.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be resolved or listened on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves no socket open.
+    pub async fn bind(address: impl Into<Address>) -> io::Result<Self> {
+        let address = address.into();
+        let listener = net::TcpListener::bind(&*address.resolve::<R>().await?)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener: R::listen(listener)?,
+            handle: ServerHandle::default(),
+        })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What shuts it down.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves an app to everyone who connects, until its [`handle`](Self::handle) shuts
+    /// it down. By then every connection has been drained and every task has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], before any connection is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops taking connections. Those there are go on.
+    pub async fn serve<P: Protocol>(self, app: WireframeApp<P>) -> Result<(), BuildError> {
+        serve(self.listener, app, R::environment(), self.handle).await
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
