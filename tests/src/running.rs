@@ -8,7 +8,8 @@ use tokio::{
     task::JoinHandle,
 };
 use wireframe::{
-    BuildError, CloseReason, Driver, Protocol, PushHandle, WireframeApp, server::ServerHandle,
+    BuildError, CloseReason, Driver, Protocol, PushHandle, WireframeApp,
+    server::{ServerHandle, ShutdownReport},
 };
 use wireframe_tokio::{Server, Tokio, environment};
 
@@ -22,7 +23,7 @@ pub struct Running {
     /// What shuts it down.
     pub handle: ServerHandle,
     /// Ends when it has.
-    pub served: JoinHandle<Result<(), BuildError>>,
+    pub served: JoinHandle<Result<ShutdownReport, BuildError>>,
 }
 
 /// Starts to serve an app.
@@ -37,15 +38,15 @@ pub async fn start<P: Protocol>(app: WireframeApp<P>) -> Running {
 
 impl Running {
     /// Shuts it down and waits for its end.
-    pub async fn end(self) {
+    pub async fn end(self) -> ShutdownReport {
         self.handle.shutdown();
-        self.ended().await;
+        self.ended().await
     }
 
     /// Waits for its end.
-    pub async fn ended(self) {
+    pub async fn ended(self) -> ShutdownReport {
         let served = soon("the server ends", self.served).await;
-        served
+        let report = served
             .expect("the server did not panic")
             .expect("the app was fit to serve");
         assert_eq!(
@@ -53,6 +54,7 @@ impl Running {
             0,
             "connections outlive their server"
         );
+        report
     }
 }
 

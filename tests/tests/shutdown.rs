@@ -10,7 +10,7 @@ use tokio::{
 };
 use wireframe::{
     CallError, CloseReason, Config, ConnectionHandle, Envelope, PushError, PushHandle, State,
-    Tasks, TryPushError, WireframeApp,
+    TaskTracker, TryPushError, WireframeApp,
 };
 use wireframe_tests::{
     ANSWER, GOODBYE, InOrderRecords, NOTICE, Raw, Record, ended, handing_out, on_each_runtime,
@@ -123,7 +123,7 @@ fn a_shut_down_server_takes_no_more_connections() {
 fn every_task_has_ended_when_the_server_has() {
     // rule: SHUT-5
     on_each_runtime(|| async {
-        async fn produce(push: PushHandle, tasks: Tasks, State(running): State<Count>) {
+        async fn produce(push: PushHandle, tasks: TaskTracker, State(running): State<Count>) {
             let counted = Counted::new(&running);
             tasks.spawn(async move {
                 let _counted = counted;
@@ -138,7 +138,11 @@ fn every_task_has_ended_when_the_server_has() {
                 }
             });
         }
-        async fn beside(tasks: Tasks, State(running): State<Count>, State(mut gate): State<Gate>) {
+        async fn beside(
+            tasks: TaskTracker,
+            State(running): State<Count>,
+            State(mut gate): State<Gate>,
+        ) {
             let counted = Counted::new(&running);
             tasks.spawn(async move {
                 let _counted = counted;

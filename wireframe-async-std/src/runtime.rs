@@ -8,7 +8,7 @@ use std::{
 
 use async_std::{net::ToSocketAddrs, task};
 use wireframe::{
-    Clock, Environment, Tasks,
+    Clock, Environment, TaskTracker,
     rt::{AsyncIoListener, AsyncIoTcp, AsyncIoTimer, BoxTask, Runtime, Spawn},
 };
 
@@ -52,6 +52,6 @@ impl Spawn for AsyncStdSpawn {
 pub fn environment() -> Environment {
     Environment {
         clock: Clock::new(Arc::new(AsyncIoTimer::new())),
-        tasks: Tasks::new(Arc::new(AsyncStdSpawn)),
+        tasks: TaskTracker::new(Arc::new(AsyncStdSpawn)),
     }
 }

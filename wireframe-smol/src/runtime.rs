@@ -7,7 +7,7 @@ use std::{
 };
 
 use wireframe::{
-    Clock, Environment, Tasks,
+    Clock, Environment, TaskTracker,
     rt::{AsyncIoListener, AsyncIoTcp, AsyncIoTimer, BoxTask, Runtime, Spawn},
 };
 
@@ -51,6 +51,6 @@ impl Spawn for SmolSpawn {
 pub fn environment() -> Environment {
     Environment {
         clock: Clock::new(Arc::new(AsyncIoTimer::new())),
-        tasks: Tasks::new(Arc::new(SmolSpawn)),
+        tasks: TaskTracker::new(Arc::new(SmolSpawn)),
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use wireframe::{
     Clock, DeadLetters, Envelope, Inbound, Priority, PushCapacity, PushHandle, PushLimits,
-    PushPolicy, RateLimit, SessionRegistry, State, Tasks, WireframeApp, dead_letter_queue,
+    PushPolicy, RateLimit, SessionRegistry, State, TaskTracker, WireframeApp, dead_letter_queue,
 };
 use wireframe_tokio::{Server, connect, connect_with};
 
@@ -44,7 +44,7 @@ async fn say(text: Bytes, State(room): State<SessionRegistry>) -> String {
 
 // ANCHOR: producer
 /// Starts a producer that outlives the request.
-async fn subscribe(push: PushHandle, clock: Clock, tasks: Tasks) -> &'static str {
+async fn subscribe(push: PushHandle, clock: Clock, tasks: TaskTracker) -> &'static str {
     tasks.spawn(async move {
         for n in 1u32.. {
             clock.sleep(Duration::from_millis(5)).await;

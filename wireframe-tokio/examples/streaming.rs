@@ -9,7 +9,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use wireframe::{
     AnswerOrder, Client, Clock, Context, CorrelationId, Envelope, LengthDelimited, Reaction,
-    Response, Role, Side, Tasks, View, WireframeApp, WireframeError, WireframeProtocol,
+    Response, Role, Side, TaskTracker, View, WireframeApp, WireframeError, WireframeProtocol,
     proto::{AnswerError, EnvelopeCodec},
     rt::Address,
 };
@@ -113,7 +113,7 @@ async fn count(clock: Clock) -> Answer {
 
 // ANCHOR: channel
 /// Frames from another task. It waits when four frames are on their way.
-async fn channel(tasks: Tasks) -> Answer {
+async fn channel(tasks: TaskTracker) -> Answer {
     let (sender, response) = Response::channel(4);
     tasks.spawn(async move {
         for n in 0..5u8 {

@@ -16,7 +16,7 @@ use tokio::{
     time,
 };
 use wireframe::{
-    Clock, Environment, Tasks,
+    Clock, Environment, TaskTracker,
     proto::Instant,
     rt::{BoxTask, Runtime, Sleep, Spawn, Timer},
     server::{Accepted, Listener},
@@ -160,6 +160,6 @@ fn no_delay(stream: &TcpStream) {
 pub fn environment() -> Environment {
     Environment {
         clock: Clock::new(Arc::new(TokioTimer::new())),
-        tasks: Tasks::new(Arc::new(TokioSpawn(Handle::current()))),
+        tasks: TaskTracker::new(Arc::new(TokioSpawn(Handle::current()))),
     }
 }

@@ -16,6 +16,7 @@ mod response;
 pub mod rt;
 pub mod server;
 mod session;
+mod shutdown;
 mod sync;
 mod tasks;
 pub mod testing;
@@ -48,7 +49,8 @@ pub use push::{
 pub use registry::SessionRegistry;
 pub use response::{FrameStream, IntoResponse, Response};
 pub use session::Session;
-pub use tasks::Tasks;
+pub use shutdown::{ShutdownToken, Triggered};
+pub use tasks::TaskTracker;
 pub use transport::Transport;
 pub use wireframe_proto as proto;
 pub use wireframe_proto::{

@@ -1,4 +1,4 @@
-//! Tasks that a server knows of.
+//! TaskTracker that a server knows of.
 
 use std::{
     fmt,
@@ -6,51 +6,107 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use hashbrown::HashMap;
 use pin_project_lite::pin_project;
 
 use crate::{
     contain,
+    push::Signal,
     rt::Spawn,
-    sync::{Arc, Mutex, lock},
+    shutdown::ShutdownToken,
+    sync::{Arc, AtomicBool, Mutex, Ordering, lock},
 };
 
-/// Starts tasks that the server waits for before it ends.
+/// Starts tasks that the server waits for before it ends, and ends those that are not done
+/// at its deadline. A clone is the same tracker.
+///
+/// Handlers take that of their server as an argument.
 #[derive(Clone)]
-pub struct Tasks {
+pub struct TaskTracker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     spawner: Arc<dyn Spawn>,
-    running: Arc<Mutex<Running>>,
+    shutdown: ShutdownToken,
+    running: Mutex<Running>,
 }
 
 #[derive(Default)]
 struct Running {
     count: usize,
     waiting: Vec<Waker>,
+    /// Those that can be aborted, by their numbers.
+    abortable: HashMap<u64, Arc<Abort>>,
+    next: u64,
 }
 
-impl Tasks {
+/// Ends a task from outside.
+#[derive(Default)]
+struct Abort {
+    asked: AtomicBool,
+    signal: Signal,
+}
+
+impl Abort {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.signal.unpark();
+    }
+
+    /// Whether it was asked for; if not, the waker is told when it is.
+    fn was_asked(&self, waker: &Waker) -> bool {
+        self.signal.park(waker);
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl TaskTracker {
     /// An empty set of tasks, started through `spawner`.
     pub fn new(spawner: Arc<dyn Spawn>) -> Self {
         Self {
-            spawner,
-            running: Arc::default(),
+            shared: Arc::new(Shared {
+                spawner,
+                shutdown: ShutdownToken::new(),
+                running: Mutex::default(),
+            }),
         }
     }
 
-    /// Starts a task. It runs to its end, whatever becomes of the connection.
+    /// Starts a task. It runs to its end, whatever becomes of the connection; but when the
+    /// server shuts down it has to end by the deadline of the drain, or is dropped then.
+    /// [`shutdown_token`](Self::shutdown_token) tells it in time.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.running).count += 1;
-        self.spawner.spawn(Box::pin(Task {
+        let abort = Arc::new(Abort::default());
+        let mut running = lock(&self.shared.running);
+        let number = running.next;
+        running.next += 1;
+        running.abortable.insert(number, Arc::clone(&abort));
+        drop(running);
+        let registered = Registered {
+            shared: Arc::clone(&self.shared),
+            number,
+        };
+        self.spawn_unabortable(Abortable {
             task,
-            tracked: Tracked {
-                running: Arc::clone(&self.running),
-            },
-        }));
+            abort,
+            _registered: registered,
+        });
+    }
+
+    /// Starts a task that ends by itself when it is told to: a connection.
+    pub(crate) fn spawn_unabortable(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.shared.running).count += 1;
+        let tracked = Tracked {
+            shared: Arc::clone(&self.shared),
+        };
+        self.shared.spawner.spawn(Box::pin(Task { task, tracked }));
     }
 
     /// How many have not ended.
     #[must_use]
     pub fn len(&self) -> usize {
-        lock(&self.running).count
+        lock(&self.shared.running).count
     }
 
     /// Whether all have ended.
@@ -66,9 +122,26 @@ impl Tasks {
     /// Dropping the future has no effect on the tasks.
     pub async fn wait(&self) {
         AllEnded {
-            running: &self.running,
+            running: &self.shared.running,
         }
         .await;
+    }
+
+    /// What tells the tasks that it is time to end.
+    #[must_use]
+    pub fn shutdown_token(&self) -> &ShutdownToken {
+        &self.shared.shutdown
+    }
+
+    /// Drops those that were started with [`spawn`](Self::spawn), each as soon as it is not
+    /// at work.
+    pub fn abort(&self) {
+        let running = lock(&self.shared.running);
+        let tasks: Vec<_> = running.abortable.values().cloned().collect();
+        drop(running);
+        for task in tasks {
+            task.ask();
+        }
     }
 }
 
@@ -91,14 +164,49 @@ impl<T: Future<Output = ()>> Future for Task<T> {
     }
 }
 
+pin_project! {
+    /// A task that can be ended from outside.
+    struct Abortable<T> {
+        #[pin]
+        task: T,
+        abort: Arc<Abort>,
+        _registered: Registered,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Abortable<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.abort.was_asked(cx.waker()) {
+            return Poll::Ready(());
+        }
+        this.task.poll(cx)
+    }
+}
+
+/// A task's place among those that can be aborted.
+struct Registered {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let abort = lock(&self.shared.running).abortable.remove(&self.number);
+        drop(abort);
+    }
+}
+
 /// Counts a task until it is dropped, also by a panic or a runtime that shuts down.
 struct Tracked {
-    running: Arc<Mutex<Running>>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        let mut running = lock(&self.running);
+        let mut running = lock(&self.shared.running);
         running.count -= 1;
         if running.count > 0 {
             return;
@@ -132,9 +240,9 @@ impl Future for AllEnded<'_> {
     }
 }
 
-impl fmt::Debug for Tasks {
+impl fmt::Debug for TaskTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tasks")
+        f.debug_struct("TaskTracker")
             .field("running", &self.len())
             .finish_non_exhaustive()
     }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use futures_util::stream::iter;
 use wireframe::{
-    Config, PayloadFrame, Protocol, PushCapacity, PushHandle, PushLimits, Response, State, Tasks,
-    WireframeApp, WireframeError,
+    Config, PayloadFrame, Protocol, PushCapacity, PushHandle, PushLimits, Response, State,
+    TaskTracker, WireframeApp, WireframeError,
 };
 use wireframe_benches::{
     fixed::FixedProtocol,
@@ -82,7 +82,8 @@ where
         .route(route::STREAM, stream::<P::Frame, P::Error>);
     let server = Server::bind(options.server.address()).await?;
     announce_ready()?;
-    server.serve(app).await.map_err(io::Error::other)
+    server.serve(app).await.map_err(io::Error::other)?;
+    Ok(())
 }
 
 async fn echo(body: Bytes) -> Bytes {
@@ -97,7 +98,7 @@ fn job<E>(body: &Bytes) -> Result<Job, WireframeError<E>> {
 async fn push<F: PayloadFrame, E>(
     body: Bytes,
     handle: PushHandle<F>,
-    tasks: Tasks,
+    tasks: TaskTracker,
 ) -> Result<(), WireframeError<E>> {
     let job = job(&body)?;
     tasks.spawn(async move {
@@ -119,7 +120,7 @@ async fn broadcast<F: PayloadFrame + Clone, E>(
     body: Bytes,
     handle: PushHandle<F>,
     State(joined): State<Joined<F>>,
-    tasks: Tasks,
+    tasks: TaskTracker,
 ) -> Result<(), WireframeError<E>> {
     let job = job(&body)?;
     let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,8 +16,9 @@ use crate::{
     frame::{PayloadFrame, Protocol},
     push::{ConnectionHandle, PushHandle},
     session::Session,
+    shutdown::ShutdownToken,
     sync::Arc,
-    tasks::Tasks,
+    tasks::TaskTracker,
 };
 
 /// What a connection has for its handlers.
@@ -25,7 +26,7 @@ pub(crate) struct Surroundings<P: WireframeProtocol> {
     pub(crate) session: Session<P::Session>,
     pub(crate) push: PushHandle<P::Frame>,
     pub(crate) clock: Clock,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: TaskTracker,
     pub(crate) states: Arc<StateMap>,
 }
 
@@ -104,7 +105,7 @@ pub(crate) type Extracted<T, P> = Result<T, WireframeError<<P as WireframeProtoc
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler of the protocol `{P}`",
     label = "not an extractor",
-    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `Tasks`, `RequestInfo`, `Conversation<Frame>` and `RequestBody<Frame>`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
+    note = "extractors are `Inbound<Frame>`, `Bytes`, `Message<T>`, `State<T>`, `Session<S>`, `PushHandle<Frame>`, `ConnectionHandle`, `Clock`, `TaskTracker`, `ShutdownToken`, `RequestInfo`, `Conversation<Frame>` and `RequestBody<Frame>`, with the protocol's own frame and session, a `Result` of any of these, and what implements `Extract`"
 )]
 pub trait Extract<P: Protocol>: Sized + Send {
     /// Whether this takes the inbound frame. At most one argument may.
@@ -244,7 +245,13 @@ impl<P: Protocol> Extract<P> for Clock {
     }
 }
 
-impl<P: Protocol> Extract<P> for Tasks {
+impl<P: Protocol> Extract<P> for ShutdownToken {
+    fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
+        Ok(parts.surroundings.tasks.shutdown_token().clone())
+    }
+}
+
+impl<P: Protocol> Extract<P> for TaskTracker {
     fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
         Ok(parts.surroundings.tasks.clone())
     }

@@ -38,7 +38,7 @@ use crate::{
     rt::Sleep,
     session::Session,
     sync::{Arc, AtomicU64, Ordering},
-    tasks::Tasks,
+    tasks::TaskTracker,
     transport::Transport,
 };
 
@@ -74,7 +74,7 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// Where among the tasks those of commands are, by the slots of these. Nothing is
     /// taken out: what stands here may have ended.
     at_work: Vec<u32>,
-    /// Tasks to be polled in this turn.
+    /// TaskTracker to be polled in this turn.
     runnable: VecDeque<u32>,
     /// Answers that have more than could be taken.
     blocked: Vec<u32>,
@@ -115,7 +115,7 @@ pub struct Environment {
     /// Tells the time.
     pub clock: Clock,
     /// Starts and tracks what handlers start.
-    pub tasks: Tasks,
+    pub tasks: TaskTracker,
 }
 
 /// A fresh name for a connection of this process.

@@ -40,7 +40,7 @@ struct Place<T> {
     waker: Waker,
 }
 
-/// Tasks that share the driver's thread of control.
+/// TaskTracker that share the driver's thread of control.
 ///
 /// A place is used again for another task. A waker that outlives its task then polls the
 /// next one once in vain, which is harmless, and cheaper than a waker for each task.

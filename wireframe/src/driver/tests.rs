@@ -22,7 +22,7 @@ use crate::{
     response::Response,
     rt::{Sleep, Timer},
     sync::{Arc, Mutex, lock},
-    tasks::Tasks,
+    tasks::TaskTracker,
     testing::{Link, Simulation, link},
 };
 
@@ -79,7 +79,7 @@ fn a_parked_driver_keeps_of_a_frame_that_has_begun_little_more_than_its_bytes() 
 #[test]
 fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
     // rule: LIM-5, REQ-2
-    let app = WireframeApp::new().route(1, async |mut peer: Conversation, tasks: Tasks| {
+    let app = WireframeApp::new().route(1, async |mut peer: Conversation, tasks: TaskTracker| {
         peer.send(Envelope::new(2, "x")).await.unwrap();
         // Never run: the conversation outlives its command.
         tasks.spawn(async move { drop(peer) });

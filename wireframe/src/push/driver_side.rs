@@ -145,6 +145,7 @@ impl<F> Mailbox<F> {
         counted.dead_lettered += buried.unencodable + buried.ended;
         counted.lost_unencodable += unencodable.saturating_sub(buried.unencodable);
         counted.lost_closed += ended.saturating_sub(buried.ended);
+        counted.unsent_at_end += ended;
         self.leave_lock(inner, now, wakers);
     }
 

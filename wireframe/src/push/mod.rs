@@ -40,6 +40,7 @@ pub use handle::{PushHandle, WeakPushHandle};
 pub(crate) use mailbox::{Mailbox, QueuedCall};
 pub use permit::Permit;
 pub use policy::{PushPolicy, Pushed};
+pub(crate) use signal::Signal;
 pub use stats::PushStats;
 pub(crate) use wait::PushCall;
 pub use wait::{Push, Reserve};

@@ -21,6 +21,9 @@ pub struct PushStats {
     /// Frames that were waiting when the connection ended, or began a call that could not
     /// begin.
     pub lost_closed: u64,
+    /// Frames that were waiting when the connection ended, lost or taken by the dead letter
+    /// queue: they stand under one of those, too, and this is no term of the sum.
+    pub unsent_at_end: u64,
     /// Frames on their way, those already encoded included.
     pub queued: u64,
 }

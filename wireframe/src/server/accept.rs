@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Accepted, Listener, ServerHandle, handle::Entry};
+use super::{
+    Accepted, Listener, ServerHandle, ShutdownReport,
+    handle::{Entry, Stage},
+};
 use crate::{
     app::{App, WireframeApp},
     driver::{Driver, Environment},
@@ -19,6 +22,9 @@ use crate::{
 
 /// Serves an app to everyone who connects, until `handle` shuts it down. Every
 /// connection has been drained, and every task has ended, when it returns.
+///
+/// A drain has [`Timeouts::close`](crate::Timeouts::close) in all; what has not ended by
+/// then is aborted. Only code that does not return keeps it longer.
 ///
 /// # Errors
 ///
@@ -32,10 +38,12 @@ pub async fn serve<P: Protocol, L: Listener>(
     app: WireframeApp<P>,
     environment: Environment,
     handle: ServerHandle,
-) -> Result<(), BuildError> {
+) -> Result<ShutdownReport, BuildError> {
     let app = app.build()?;
+    let Environment { clock, tasks } = &environment;
     let mut back_off = BackOff::default();
-    while let Some(accepted) = handle.accept(&mut listener).await {
+    let mut accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    while let Some(accepted) = handle.during(Stage::Serving, &mut accept).await {
         match accepted {
             Ok(accepted) => {
                 back_off = BackOff::default();
@@ -46,14 +54,22 @@ pub async fn serve<P: Protocol, L: Listener>(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections for now");
-                let mut pause = pin!(environment.clock.sleep(back_off.next()));
-                handle.until_shutdown(|cx| pause.as_mut().poll(cx)).await;
+                let mut pause = pin!(clock.sleep(back_off.next()));
+                let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
+                handle.during(Stage::Serving, pause).await;
             }
         }
     }
     drop(listener);
-    environment.tasks.wait().await;
-    Ok(())
+    tasks.shutdown_token().trigger();
+    let mut ended = pin!(clock.timeout(app.shared.config.timeouts.close, tasks.wait()));
+    let ended = |cx: &mut Context<'_>| ended.as_mut().poll(cx);
+    if !matches!(handle.during(Stage::Draining, ended).await, Some(Ok(()))) {
+        handle.abort();
+        tasks.abort();
+        tasks.wait().await;
+    }
+    Ok(handle.report())
 }
 
 fn start<P: Protocol, T: Transport + 'static>(
@@ -72,25 +88,25 @@ fn start<P: Protocol, T: Transport + 'static>(
         return;
     };
     let entry = handle.enter(driver.push_handle().connection());
-    environment.tasks.spawn(Served {
-        driver,
-        _entry: entry,
-    });
+    let served = Served { driver, entry };
+    environment.tasks.spawn_unabortable(served);
 }
 
 /// A connection of a server. Written by hand because an async block would keep room for
 /// the driver twice.
 struct Served<P: Protocol, T: Transport> {
     driver: Driver<P, T>,
-    _entry: Entry,
+    entry: Entry,
 }
 
 impl<P: Protocol, T: Transport> Future for Served<P, T> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.driver).poll(cx).map(|reason| {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { driver, entry } = self.get_mut();
+        Pin::new(&mut *driver).poll(cx).map(|reason| {
             tracing::debug!(%reason, "connection ended");
+            entry.end(reason, driver.push_handle().stats().unsent_at_end);
         })
     }
 }

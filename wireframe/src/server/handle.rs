@@ -3,14 +3,13 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
     task::{Context, Poll, Waker},
 };
 
 use hashbrown::HashMap;
-use wireframe_proto::ConnectionId;
+use wireframe_proto::{CloseReason, ConnectionId};
 
-use super::{Accepted, Listener};
+use super::ShutdownReport;
 use crate::{
     contain,
     push::ConnectionHandle,
@@ -25,26 +24,48 @@ pub struct ServerHandle {
 
 #[derive(Default)]
 struct ServerState {
-    shut_down: bool,
-    /// Who waits for connections.
-    acceptor: Option<Waker>,
+    stage: Stage,
+    /// That of the future that serves.
+    server: Option<Waker>,
     connections: HashMap<ConnectionId, ConnectionHandle>,
+    report: ShutdownReport,
+}
+
+/// How far a server's life has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    #[default]
+    Serving,
+    Draining,
+    Aborting,
 }
 
 impl ServerHandle {
     /// Stops taking connections and drains those there are. Returns at once; the future
-    /// that serves ends when all is done.
+    /// that serves ends when all is done, at the latest after
+    /// [`Timeouts::close`](crate::Timeouts::close), when what is left is aborted.
     pub fn shutdown(&self) {
+        self.enter_stage(Stage::Draining, ConnectionHandle::close);
+    }
+
+    /// Stops taking connections and ends those there are at once, with their handlers, and
+    /// the tasks that these have started. Returns at once; the future that serves ends when
+    /// all is done.
+    pub fn abort(&self) {
+        self.enter_stage(Stage::Aborting, ConnectionHandle::abort);
+    }
+
+    fn enter_stage(&self, stage: Stage, tell: fn(&ConnectionHandle)) {
         let mut state = lock(&self.state);
-        state.shut_down = true;
-        let acceptor = state.acceptor.take();
+        state.stage = state.stage.max(stage);
+        let server = state.server.take();
         let connections: Vec<_> = state.connections.values().cloned().collect();
         drop(state);
-        if let Some(acceptor) = acceptor {
-            contain::wake(acceptor);
+        if let Some(server) = server {
+            contain::wake(server);
         }
         for connection in connections {
-            connection.close();
+            tell(&connection);
         }
     }
 
@@ -54,26 +75,23 @@ impl ServerHandle {
         lock(&self.state).connections.len()
     }
 
-    /// The next connection; `None` once the server shuts down.
-    pub(super) async fn accept<L: Listener>(
-        &self,
-        listener: &mut L,
-    ) -> Option<io::Result<Accepted<L::Transport>>> {
-        self.until_shutdown(|cx| listener.poll_accept(cx)).await
+    pub(super) fn report(&self) -> ShutdownReport {
+        lock(&self.state).report
     }
 
-    /// What is waited for; `None` once the server shuts down.
-    pub(super) async fn until_shutdown<T>(
+    /// What is waited for; `None` once the server is past that stage.
+    pub(super) async fn during<T>(
         &self,
+        stage: Stage,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Option<T> {
         poll_fn(|cx| {
             let fresh = cx.waker().clone();
             let mut state = lock(&self.state);
-            if state.shut_down {
+            if state.stage > stage {
                 return Poll::Ready(None);
             }
-            let stale = state.acceptor.replace(fresh);
+            let stale = state.server.replace(fresh);
             drop(state);
             drop(stale);
             poll(cx).map(Some)
@@ -84,15 +102,18 @@ impl ServerHandle {
     pub(super) fn enter(&self, connection: ConnectionHandle) -> Entry {
         let id = connection.id();
         let mut state = lock(&self.state);
-        let late = state.shut_down.then(|| connection.clone());
-        state.connections.insert(id, connection);
+        let stage = state.stage;
+        state.connections.insert(id, connection.clone());
         drop(state);
-        if let Some(connection) = late {
-            connection.close();
+        match stage {
+            Stage::Serving => {}
+            Stage::Draining => connection.close(),
+            Stage::Aborting => connection.abort(),
         }
         Entry {
             server: self.clone(),
             id,
+            ended: None,
         }
     }
 }
@@ -109,11 +130,29 @@ impl fmt::Debug for ServerHandle {
 pub(super) struct Entry {
     server: ServerHandle,
     id: ConnectionId,
+    /// How it has ended, and what it has not sent. Boxed because every connection has room
+    /// for it.
+    ended: Option<Box<(CloseReason, u64)>>,
+}
+
+impl Entry {
+    /// The connection has ended.
+    pub(super) fn end(&mut self, reason: CloseReason, undelivered: u64) {
+        self.ended = Some(Box::new((reason, undelivered)));
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let gone = lock(&self.server.state).connections.remove(&self.id);
+        let mut state = lock(&self.server.state);
+        let gone = state.connections.remove(&self.id);
+        if state.stage > Stage::Serving {
+            match self.ended.as_deref() {
+                Some((reason, undelivered)) => state.report.add(Some(reason), *undelivered),
+                None => state.report.add(None, 0),
+            }
+        }
+        drop(state);
         drop(gone);
     }
 }

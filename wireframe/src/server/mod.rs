@@ -2,15 +2,20 @@
 
 mod accept;
 mod handle;
+mod report;
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     net::{self, SocketAddr},
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 pub use accept::serve;
 pub use handle::ServerHandle;
+pub use report::ShutdownReport;
 
 use crate::{
     app::WireframeApp,
@@ -41,6 +46,7 @@ pub struct Server<R: Runtime> {
     listener: R::TcpListener,
     address: SocketAddr,
     handle: ServerHandle,
+    triggers: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<R: Runtime> Server<R> {
@@ -62,6 +68,7 @@ impl<R: Runtime> Server<R> {
             address: listener.local_addr()?,
             listener: R::listen(listener)?,
             handle: ServerHandle::default(),
+            triggers: Vec::new(),
         })
     }
 
@@ -77,8 +84,32 @@ impl<R: Runtime> Server<R> {
         self.handle.clone()
     }
 
+    /// Shuts the server down when `trigger` is done: a signal, a
+    /// [`ShutdownToken`](crate::ShutdownToken), a token of another library, or anything else
+    /// that can be awaited. Of several the first one counts.
+    ///
+    /// ```
+    /// # use wireframe::{ShutdownToken, rt::Runtime, server::Server};
+    /// # async fn run<R: Runtime>() -> std::io::Result<()> {
+    /// let token = ShutdownToken::new();
+    /// let server = Server::<R>::bind("127.0.0.1:0").await?.shutdown_on(token.triggered());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn shutdown_on<T: Future>(mut self, trigger: T) -> Self
+    where
+        T: Send + 'static,
+    {
+        self.triggers.push(Box::pin(async move {
+            trigger.await;
+        }));
+        self
+    }
+
     /// Serves an app to everyone who connects, until its [`handle`](Self::handle) shuts
-    /// it down. By then every connection has been drained and every task has ended.
+    /// it down. By then every connection has been drained and every task has ended, see
+    /// [`serve`].
     ///
     /// # Errors
     ///
@@ -87,8 +118,23 @@ impl<R: Runtime> Server<R> {
     /// # Cancel safety
     ///
     /// Dropping it stops taking connections. Those there are go on.
-    pub async fn serve<P: Protocol>(self, app: WireframeApp<P>) -> Result<(), BuildError> {
-        serve(self.listener, app, R::environment(), self.handle).await
+    pub async fn serve<P: Protocol>(
+        self,
+        app: WireframeApp<P>,
+    ) -> Result<ShutdownReport, BuildError> {
+        let (handle, mut triggers) = (self.handle, self.triggers);
+        let mut served = pin!(serve(self.listener, app, R::environment(), handle.clone()));
+        poll_fn(|cx| {
+            if triggers
+                .iter_mut()
+                .any(|trigger| trigger.as_mut().poll(cx).is_ready())
+            {
+                triggers.clear();
+                handle.shutdown();
+            }
+            served.as_mut().poll(cx)
+        })
+        .await
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     driver::Environment,
     rt::{BoxTask, Spawn, Timer},
     sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock},
-    tasks::Tasks,
+    tasks::TaskTracker,
 };
 
 /// Polls in one [`Simulation::run`] after which the test has failed.
@@ -21,7 +21,7 @@ const POLL_LIMIT: u64 = 10_000;
 /// Runs futures by hand, on one thread and on virtual time.
 ///
 /// A clone is the same simulation. It is a [`Spawn`] too, so that what handlers start
-/// through [`Tasks`] runs in it.
+/// through [`TaskTracker`] runs in it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct Simulation {
 
 #[derive(Default)]
 struct Shared {
-    /// Tasks that were woken, oldest first.
+    /// TaskTracker that were woken, oldest first.
     ready: Mutex<VecDeque<Arc<Job>>>,
 }
 
@@ -105,7 +105,7 @@ impl Simulation {
     pub fn environment(&self) -> Environment {
         Environment {
             clock: self.clock.clock(),
-            tasks: Tasks::new(Arc::new(self.clone())),
+            tasks: TaskTracker::new(Arc::new(self.clone())),
         }
     }
 

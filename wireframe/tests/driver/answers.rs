@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wireframe::{Clock, CloseReason, Inbound, Response, Tasks, WireframeApp, WireframeError};
+use wireframe::{Clock, CloseReason, Inbound, Response, TaskTracker, WireframeApp, WireframeError};
 
 use crate::rig::{Line, Oops, Rig, Text, config, line, secs, text};
 
@@ -89,7 +89,7 @@ fn a_handler_returns_whatever_becomes_an_answer() {
 #[test]
 fn a_channel_is_answered_from_a_task_as_its_frames_come() {
     // rule: RESP-1
-    async fn ticks(tasks: Tasks, clock: Clock) -> Answer {
+    async fn ticks(tasks: TaskTracker, clock: Clock) -> Answer {
         let (sender, response) = Response::channel(1);
         tasks.spawn(async move {
             for n in 0..3 {

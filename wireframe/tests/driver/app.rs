@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use wireframe::{
     BuildError, Clock, ConnectionHandle, Driver, Environment, Extract, Heartbeat, Inbound, Needs,
-    Parts, Place, Protocol, PushHandle, RequestInfo, Session, State, Tasks, WireframeApp,
+    Parts, Place, Protocol, PushHandle, RequestInfo, Session, State, TaskTracker, WireframeApp,
     WireframeError,
     proto::Instant,
     rt::{Sleep, Timer},
@@ -23,7 +23,7 @@ async fn everything(
     push: PushHandle<Line>,
     connection: ConnectionHandle,
     clock: Clock,
-    tasks: Tasks,
+    tasks: TaskTracker,
     info: RequestInfo,
 ) -> Result<Line, WireframeError<Oops>> {
     let began = clock.now();
@@ -74,7 +74,7 @@ fn a_handler_takes_the_payload_of_its_frame() {
 #[test]
 fn tasks_know_what_handlers_have_started() {
     // rule: APP-1
-    async fn start(tasks: Tasks, clock: Clock) {
+    async fn start(tasks: TaskTracker, clock: Clock) {
         tasks.spawn(async move { clock.sleep(secs(9)).await });
     }
     let simulation = Simulation::new();

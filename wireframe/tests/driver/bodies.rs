@@ -12,7 +12,7 @@ use futures_core::Stream;
 use futures_io::{AsyncBufRead, AsyncRead};
 use wireframe::{
     BodyError, BuildError, Clock, Conversation, Inbound, Place, Priority, RequestBody, Response,
-    State, Tasks, WireframeApp, WireframeError,
+    State, TaskTracker, WireframeApp, WireframeError,
 };
 
 use crate::rig::{Line, Oops, Record, Rig, Text, config, line, nonzero, secs, text, wire};
@@ -219,7 +219,7 @@ fn a_body_is_read_in_the_stream_that_is_the_answer() {
 #[test]
 fn a_body_is_read_by_another_task() {
     // rule: REQ-2
-    async fn handler(body: RequestBody<Line>, tasks: Tasks) -> Answer {
+    async fn handler(body: RequestBody<Line>, tasks: TaskTracker) -> Answer {
         let (sender, response) = Response::channel(1);
         tasks.spawn(async move {
             let parts = collect(body).await.unwrap();

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use wireframe::{
-    BodyError, Clock, CloseReason, Conversation, HalfClose, RequestBody, Response, State, Tasks,
-    WireframeApp, WireframeError,
+    BodyError, Clock, CloseReason, Conversation, HalfClose, RequestBody, Response, State,
+    TaskTracker, WireframeApp, WireframeError,
 };
 
 use crate::rig::{Line, Oops, Record, Rig, Text, config, line, secs, text, wire};
@@ -307,7 +307,7 @@ fn whoever_waits_is_told_when_the_command_or_the_connection_ends() {
     // rule: REQ-2
     async fn spread(
         peer: Conversation<Line>,
-        tasks: Tasks,
+        tasks: TaskTracker,
         clock: Clock,
         State(record): State<Record>,
     ) -> Response<Line, Oops> {

@@ -2,7 +2,7 @@
 
 use wireframe::{
     Clock, CloseReason, Conversation, Driver, Envelope, Inbound, PushHandle, Response, SendError,
-    State, Tasks, WireframeApp, WireframeError,
+    State, TaskTracker, WireframeApp, WireframeError,
     testing::{Simulation, link},
 };
 
@@ -339,7 +339,7 @@ fn failing(record: &Record) -> WireframeApp<Text> {
                 std::future::pending::<()>().await;
             })
         })
-        .route(3, |State(record): State<Record>, tasks: Tasks| {
+        .route(3, |State(record): State<Record>, tasks: TaskTracker| {
             let (sender, answer) = Answer::channel(2);
             tasks.spawn(async move {
                 sender.send(line("why?")).await.unwrap();

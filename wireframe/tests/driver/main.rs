@@ -21,6 +21,7 @@ mod conversing;
 mod dead;
 mod dead_letters;
 mod deadlines;
+mod draining;
 mod ends;
 mod errors;
 mod fairness;

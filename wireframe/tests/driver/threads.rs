@@ -8,7 +8,7 @@ use std::{
 };
 
 use wireframe::{
-    Clock, CloseReason, Conversation, Driver, Environment, Response, Tasks,
+    Clock, CloseReason, Conversation, Driver, Environment, Response, TaskTracker,
     rt::{BoxTask, Spawn},
     testing::{ManualClock, link},
 };
@@ -46,7 +46,7 @@ impl Spawn for Threads {
 }
 
 /// Echoes its body from another thread than the driver's, giving up waits on the way.
-async fn echo(peer: Conversation<Line>, tasks: Tasks, clock: Clock) -> Response<Line, Oops> {
+async fn echo(peer: Conversation<Line>, tasks: TaskTracker, clock: Clock) -> Response<Line, Oops> {
     let (mut sender, mut body) = peer.split();
     let (frames, response) = Response::channel(1);
     tasks.spawn(async move {
@@ -78,7 +78,7 @@ fn a_conversation_on_another_thread_is_woken_and_wakes() {
     let (near, mut peer) = link(100);
     let environment = Environment {
         clock: ManualClock::default().clock(),
-        tasks: Tasks::new(Arc::new(Threads)),
+        tasks: TaskTracker::new(Arc::new(Threads)),
     };
     let app = text(&Text::default()).route(1, echo).build().unwrap();
     let driver = Driver::server(&app, near, None, &environment);

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use wireframe::{BuildError, WireframeApp, server::ServerHandle};
+use wireframe::{
+    BuildError, WireframeApp,
+    server::{ServerHandle, ShutdownReport},
+};
 use wireframe_0_3::{app::Envelope, correlation::CorrelatableFrame};
 use wireframe_tokio::Server;
 
@@ -17,7 +20,7 @@ use crate::{
 struct OurServer {
     addr: SocketAddr,
     handle: ServerHandle,
-    run: JoinHandle<Result<(), BuildError>>,
+    run: JoinHandle<Result<ShutdownReport, BuildError>>,
 }
 
 impl OurServer {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use wireframe::{
     Clock, ConnectionHandle, Conversation, Envelope, EnvelopeProtocol, Inbound, Malformed, Message,
-    Payload, PayloadFormat, PushHandle, RequestBody, RequestInfo, Response, Session, State, Tasks,
+    Payload, PayloadFormat, PushHandle, RequestBody, RequestInfo, Response, Session, State, TaskTracker,
     Unencodable, WireframeApp, WireframeError, check_handler,
 };
 
@@ -39,7 +39,7 @@ async fn everything(
     _: PushHandle<Envelope>,
     _: ConnectionHandle,
     _: Clock,
-    _: Tasks,
+    _: TaskTracker,
     _: RequestInfo,
 ) {
 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use wireframe::{
     Clock, Conversation, Envelope, Heartbeat, Priority, PushCapacity, PushHandle, PushLimits,
-    RequestBody, RequestInfo, Response, State, Tasks, WireframeApp, WireframeError,
+    RequestBody, RequestInfo, Response, State, TaskTracker, WireframeApp, WireframeError,
 };
 
 use super::protocol::{Failure, Log, PUSH, Program, UNENCODABLE};
@@ -102,7 +102,10 @@ pub(super) fn app<const CORRELATED: bool>(
         )
         .route(
             8,
-            async |tasks: Tasks, clock: Clock, info: RequestInfo, State(begin): State<Begin>| {
+            async |tasks: TaskTracker,
+                   clock: Clock,
+                   info: RequestInfo,
+                   State(begin): State<Begin>| {
                 begin.note(info);
                 let (sender, answer) = Answer::channel(1);
                 tasks.spawn(async move {
@@ -184,7 +187,10 @@ fn conversing<const CORRELATED: bool>(
     )
     .route(
         22,
-        async |peer: Conversation, tasks: Tasks, info: RequestInfo, State(begin): State<Begin>| {
+        async |peer: Conversation,
+               tasks: TaskTracker,
+               info: RequestInfo,
+               State(begin): State<Begin>| {
             begin.note(info);
             let (mut sender, mut body) = peer.split();
             tasks.spawn(
