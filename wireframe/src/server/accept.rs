@@ -65,7 +65,6 @@ pub async fn serve<P: Protocol, L: Listener>(
     let mut ended = pin!(clock.timeout(app.shared.config.timeouts.close, tasks.wait()));
     let ended = |cx: &mut Context<'_>| ended.as_mut().poll(cx);
     if !matches!(handle.during(Stage::Draining, ended).await, Some(Ok(()))) {
-        handle.abort();
         tasks.abort();
         tasks.wait().await;
     }

@@ -214,7 +214,11 @@ fn tasks_are_told_of_the_end_and_dropped_at_the_deadline() {
 fn an_abort_waits_for_nobody_whether_or_not_a_drain_came_before() {
     // rule: SHUT-1, SHUT-4
     for drains in [false, true] {
-        let serving = Serving::new(text(&Text::default()).route(1, std::future::pending::<Line>));
+        async fn deaf(tasks: TaskTracker) -> Line {
+            tasks.spawn(std::future::pending());
+            std::future::pending().await
+        }
+        let serving = Serving::new(text(&Text::default()).route(1, deaf));
         let mut peers = [serving.connect(100), serving.connect(100)];
         for peer in &mut peers {
             peer.send(&wire("1"));
