@@ -32,6 +32,8 @@ pub(crate) struct Bounds {
     pub(crate) timeout: Duration,
     /// The peer may use the id of a dropped message again at once.
     pub(crate) reuses_ids: bool,
+    /// No message may begin that is not whole at once.
+    pub(crate) refused: Option<LimitExceeded>,
 }
 
 impl Bounds {
@@ -44,6 +46,7 @@ impl Bounds {
             fragments: config.limits.fragments_per_message().min(u32::MAX as usize),
             timeout: config.timeouts.reassembly,
             reuses_ids,
+            refused: None,
         }
     }
 }
@@ -104,6 +107,11 @@ pub(crate) struct Reassembler {
 impl Reassembler {
     pub(crate) const fn stats(&self) -> FragmentStats {
         self.stats
+    }
+
+    /// Bytes allocated for the messages that are not whole.
+    pub(crate) const fn allocated(&self) -> usize {
+        self.allocated
     }
 
     /// Whether a message without an id is open.
@@ -214,6 +222,9 @@ impl Reassembler {
         } else if !meta.is_final {
             let messages = self.open.len() as u64 + 1;
             at_most("max_partial_messages", bounds.messages, messages)?;
+            if let Some(limit) = bounds.refused {
+                return Err(CloseReason::Limit(limit));
+            }
         } else {
             return Ok(());
         }
