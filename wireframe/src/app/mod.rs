@@ -23,6 +23,7 @@ pub(crate) use state::StateMap;
 
 use self::router::{Found, Handlers, Router, Routes, Wrap};
 use crate::{
+    budget::MemoryBudget,
     error::{BuildError, Place},
     frame::Protocol,
     push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
@@ -59,6 +60,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     rate_limit: Option<RateLimit>,
     dead_letters: Option<DeadLetterSender<P::Frame>>,
     registry: Option<SessionRegistry<P::Frame>>,
+    budget: MemoryBudget,
 }
 
 impl WireframeApp {
@@ -90,6 +92,7 @@ impl<P: Protocol> WireframeApp<P> {
             rate_limit: None,
             dead_letters: None,
             registry: None,
+            budget: MemoryBudget::default(),
         }
     }
 
@@ -207,6 +210,13 @@ impl<P: Protocol> WireframeApp<P> {
         self
     }
 
+    /// Bounds the memory that the connections take together, and those of all apps that are
+    /// given this budget. Default: a [budget](MemoryBudget) of its own, of 512 MiB.
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.budget = budget.clone();
+        self
+    }
+
     /// Checks the app and makes it ready to serve. A server does this itself.
     ///
     /// # Errors
@@ -254,6 +264,7 @@ impl<P: Protocol> WireframeApp<P> {
                 rate_limit: self.rate_limit,
                 dead_letters: self.dead_letters,
                 registry: self.registry,
+                budget: self.budget,
                 encoding: Arc::new(encoding),
             }),
         })
@@ -335,6 +346,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
     pub(crate) registry: Option<SessionRegistry<P::Frame>>,
+    pub(crate) budget: MemoryBudget,
     pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 

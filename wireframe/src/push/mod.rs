@@ -15,6 +15,7 @@ mod error;
 mod handle;
 mod lane;
 mod mailbox;
+mod memory;
 mod permit;
 mod policy;
 mod rate;
@@ -29,7 +30,7 @@ mod tests;
 
 pub use capacity::PushLimits;
 pub use control::ConnectionHandle;
-pub(crate) use control::{Command, Control};
+pub(crate) use control::{Asked, Command, Control};
 pub use dead_letter::{
     DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters, dead_letter_queue,
 };

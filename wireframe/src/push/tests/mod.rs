@@ -26,7 +26,7 @@ use wireframe_proto::{
 };
 
 use super::{Batch, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
-use crate::testing::ManualClock;
+use crate::{budget::MemoryBudget, testing::ManualClock};
 
 /// Neither `Clone` nor `Copy`, as a frame may be.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +83,7 @@ impl Rig {
             Arc::new(Control::new(peer)),
             PushLimits::both(capacity),
             Arc::new(|frame: &Frame| frame.size),
+            MemoryBudget::default(),
         );
         let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());
         let mailbox = Arc::new(mailbox);
