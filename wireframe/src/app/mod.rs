@@ -26,7 +26,7 @@ use crate::{
     budget::MemoryBudget,
     error::{BuildError, Place},
     frame::Protocol,
-    push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
+    push::{Common, DeadLetterSender, ProtocolEncoding, PushLimits},
     registry::SessionRegistry,
     sync::Arc,
 };
@@ -251,7 +251,11 @@ impl<P: Protocol> WireframeApp<P> {
         };
         let protocol = Arc::new(self.protocol);
         let max_frame_len = config.limits.max_frame_len.get();
-        let encoding = ProtocolEncoding::new(Arc::clone(&protocol), max_frame_len);
+        let pushes = Common {
+            encoding: Box::new(ProtocolEncoding::new(Arc::clone(&protocol), max_frame_len)),
+            limits: self.pushes,
+            budget: self.budget,
+        };
         Ok(App {
             shared: Arc::new(Shared {
                 protocol,
@@ -260,12 +264,10 @@ impl<P: Protocol> WireframeApp<P> {
                 on_push: self.on_push,
                 states: Arc::new(self.states),
                 config: Arc::new(config),
-                pushes: self.pushes,
+                pushes: Arc::new(pushes),
                 rate_limit: self.rate_limit,
                 dead_letters: self.dead_letters,
                 registry: self.registry,
-                budget: self.budget,
-                encoding: Arc::new(encoding),
             }),
         })
     }
@@ -342,15 +344,17 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) states: Arc<StateMap>,
     pub(crate) config: Arc<Config>,
-    pub(crate) pushes: PushLimits,
+    pub(crate) pushes: Arc<Common<P::Frame>>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
     pub(crate) registry: Option<SessionRegistry<P::Frame>>,
-    pub(crate) budget: MemoryBudget,
-    pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 
 impl<P: Protocol> Shared<P> {
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.pushes.budget
+    }
+
     /// What serves a route: its handler or the fallback, inside the layers.
     pub(crate) fn handler(&self, route: u32) -> Option<Found<'_, P>> {
         self.handlers.find(route)

@@ -12,16 +12,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// whether more is used than may be.
     #[inline]
     pub(super) fn look_at_budget(&mut self) -> bool {
-        let is_exhausted = self.app.budget.is_exhausted();
+        let is_exhausted = self.app.budget().is_exhausted();
         if is_exhausted != self.engine.refuses_messages() {
             self.tell_engine(is_exhausted);
         }
-        is_exhausted && self.app.budget.is_over()
+        is_exhausted && self.app.budget().is_over()
     }
 
     #[cold]
     fn tell_engine(&mut self, is_exhausted: bool) {
-        let budget = &self.app.budget;
+        let budget = self.app.budget();
         let limit = is_exhausted.then(|| budget.exceeded_by(budget.used()));
         self.engine.refuse_messages(limit);
     }
@@ -37,17 +37,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if held != 0 || self.holding.is_some() {
             let Self { app, control, .. } = self;
             self.holding
-                .get_or_insert_with(|| budget::Holding::new(&app.budget, control))
+                .get_or_insert_with(|| budget::Holding::new(app.budget(), control))
                 .set(held);
         }
-        if self.app.budget.is_exhausted() {
+        if self.app.budget().is_exhausted() {
             self.reduce(was_over, cx);
         }
     }
 
     #[cold]
     fn reduce(&self, was_over: bool, cx: &Context<'_>) {
-        let budget = &self.app.budget;
+        let budget = self.app.budget();
         if was_over {
             budget.close_largest();
         }
@@ -74,7 +74,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let CloseReason::Limit(LimitExceeded { limit, .. }) = reason
             && *limit == budget::NAME
         {
-            self.app.budget.count_closed();
+            self.app.budget().count_closed();
         }
     }
 }

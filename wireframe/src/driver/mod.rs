@@ -155,13 +155,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             address,
         };
         let control = Arc::new(Control::new(&peer));
-        let mailbox = Mailbox::new(
-            Arc::clone(&control),
-            app.pushes,
-            Arc::clone(&app.encoding),
-            app.budget.clone(),
-        )
-        .with_extras(
+        let mailbox = Mailbox::new(Arc::clone(&control), Arc::clone(&app.pushes)).with_extras(
             app.rate_limit,
             &app.config.fairness,
             app.dead_letters.clone(),

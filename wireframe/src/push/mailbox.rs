@@ -8,9 +8,9 @@ use wireframe_proto::{
 
 use super::{
     capacity::PushLimits,
+    common::Common,
     control::Control,
     dead_letter::DeadLetterSender,
-    encoding::Encoding,
     error::{PushError, TryPushError},
     lane::{Lane, Wakers},
     rate::Rate,
@@ -18,7 +18,6 @@ use super::{
     waiters::Key,
 };
 use crate::{
-    budget::MemoryBudget,
     client::Slot,
     clock::Clock,
     sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock},
@@ -35,8 +34,7 @@ pub(crate) struct Mailbox<F> {
     /// Set under the lock when a frame is queued, cleared under it when they are taken.
     /// Read without it, it is a hint; the look before the driver sleeps takes the lock.
     pub(super) filled: AtomicBool,
-    encoding: Arc<dyn Encoding<F>>,
-    pub(super) budget: MemoryBudget,
+    pub(super) common: Arc<Common<F>>,
     /// Boxed, because most connections have none of it.
     pub(super) extras: Option<Box<Extras<F>>>,
 }
@@ -200,17 +198,13 @@ impl<F> Inner<F> {
 }
 
 impl<F> Mailbox<F> {
-    pub(crate) fn new(
-        control: Arc<Control>,
-        limits: PushLimits,
-        encoding: Arc<dyn Encoding<F>>,
-        budget: MemoryBudget,
-    ) -> Self {
+    pub(crate) fn new(control: Arc<Control>, common: Arc<Common<F>>) -> Self {
+        let PushLimits { high, low } = common.limits;
         Self {
             control,
             inner: Mutex::new(Inner {
-                high: Lane::new(limits.high),
-                low: Lane::new(limits.low),
+                high: Lane::new(high),
+                low: Lane::new(low),
                 calls: Vec::new(),
                 open: true,
                 awaits_memory: false,
@@ -218,8 +212,7 @@ impl<F> Mailbox<F> {
                 counted: None,
             }),
             filled: AtomicBool::new(false),
-            encoding,
-            budget,
+            common,
             extras: None,
         }
     }
@@ -276,12 +269,12 @@ impl<F> Mailbox<F> {
     }
 
     pub(super) fn measure(&self, frame: F) -> Accepted<F> {
-        let charge = self.encoding.encoded_len(&frame);
+        let charge = self.common.encoding.encoded_len(&frame);
         Accepted::new(frame, charge)
     }
 
-    pub(super) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
-        &self.encoding
+    pub(super) fn common(&self) -> &Arc<Common<F>> {
+        &self.common
     }
 
     /// Whether pushes take tokens.

@@ -25,7 +25,7 @@ impl<F> Mailbox<F> {
     /// Whether connections have no memory left, whatever room there is on this one.
     #[inline]
     pub(super) fn lacks_memory(&self) -> bool {
-        self.budget.is_exhausted()
+        self.common.budget.is_exhausted()
     }
 
     /// The same, asked for somebody who waits: then the driver will be told of memory, and
@@ -42,7 +42,7 @@ impl<F> Mailbox<F> {
     #[cold]
     fn await_memory(&self, inner: &mut Inner<F>) -> bool {
         // Entered before, it will be told, and looks again then.
-        inner.awaits_memory = inner.awaits_memory || self.budget.wait(&self.control);
+        inner.awaits_memory = inner.awaits_memory || self.common.budget.wait(&self.control);
         inner.awaits_memory
     }
 
@@ -59,7 +59,7 @@ impl<F> Mailbox<F> {
     /// Nobody is to be told of memory any more.
     pub(super) fn stop_awaiting_memory(&self, inner: &mut Inner<F>) {
         if std::mem::take(&mut inner.awaits_memory) {
-            self.budget.stop_waiting(self.control.id());
+            self.common.budget.stop_waiting(self.control.id());
         }
     }
 }

@@ -15,7 +15,7 @@ use wireframe_proto::{
 use super::{Rig, counting_waker, frame, now};
 use crate::{
     budget::MemoryBudget,
-    push::{Command, Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed},
+    push::{Command, Common, Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed},
 };
 
 const ROOMY: usize = 1 << 20;
@@ -252,12 +252,14 @@ fn no_user_code_runs_inside_the_critical_section() {
     let control = Arc::new(Control::new(&Peer::client_of(ConnectionId(1))));
     let mailbox = Arc::new(Mailbox::new(
         control,
-        PushLimits::new(),
-        Arc::new(|frame: &Nosy| {
-            frame.look();
-            1 << 20
+        Arc::new(Common {
+            encoding: Box::new(|frame: &Nosy| {
+                frame.look();
+                1 << 20
+            }),
+            limits: PushLimits::new(),
+            budget: MemoryBudget::default(),
         }),
-        MemoryBudget::default(),
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     let nosy = || Nosy(Arc::downgrade(&mailbox));
