@@ -2,6 +2,7 @@
 
 mod app;
 mod broadcast;
+mod budget;
 mod client;
 mod clock;
 mod contain;
@@ -29,6 +30,7 @@ pub use app::{
     RequestService, State, WireframeApp,
 };
 pub use broadcast::Fanout;
+pub use budget::MemoryBudget;
 pub use client::{
     Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies, connect,
     reconnecting,

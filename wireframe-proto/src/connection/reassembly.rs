@@ -24,7 +24,10 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     fn bounds(&self) -> Bounds {
-        Bounds::new(&self.config, self.framing.reuses_message_ids())
+        Bounds {
+            refused: self.refused_messages.as_deref().copied(),
+            ..Bounds::new(&self.config, self.framing.reuses_message_ids())
+        }
     }
 
     /// Refuses a fragment of which only the header has come, if its payload would cross

@@ -5,8 +5,8 @@ use std::fmt;
 use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity, SharedUnits};
 
 use super::{
+    common::Common,
     control::ConnectionHandle,
-    encoding::Encoding,
     error::TryPushError,
     mailbox::{Mailbox, QueuedCall},
     policy::{PushPolicy, Pushed},
@@ -168,8 +168,8 @@ impl<F> PushHandle<F> {
         self.mailbox.push_with_policy(priority, accepted, policy)
     }
 
-    pub(crate) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
-        self.mailbox.encoding()
+    pub(crate) fn common(&self) -> &Arc<Common<F>> {
+        self.mailbox.common()
     }
 
     /// A handle that does not keep what the connection has left behind in memory.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, Event,
-    Heartbeat, Instant, Priority, PushBound, Reaction, Refusal, RequestInfo, Shutdown, State,
-    UnsentPushes,
+    Heartbeat, Instant, LimitExceeded, Priority, PushBound, Reaction, Refusal, RequestInfo,
+    Shutdown, State, UnsentPushes,
 };
 
 /// What a hook does depends on the frame or error that it is given.
@@ -205,6 +205,11 @@ impl<const C: bool, const B: bool> Run<C, B> {
                 engine.shutdown(now, Shutdown::Drain { deadline });
             }
             (Op::Abort, _) => engine.shutdown(now, Shutdown::Immediate),
+            (Op::CloseOverLimit, _) => {
+                let (limit, value, got) = ("memory", 1, 2);
+                engine.close_over_limit(now, LimitExceeded { limit, value, got });
+                assert_eq!(engine.receive.capacity(), 0);
+            }
             (Op::SwapBuffers, _) => match self.buffers.take() {
                 None => {
                     let receive = engine.take_receive_buffer();

@@ -11,6 +11,7 @@ const BOUNDS: Bounds = Bounds {
     fragments: 9,
     timeout: Duration::from_millis(100),
     reuses_ids: false,
+    refused: None,
 };
 
 /// A fragment, said relative to what its message has had so far.

@@ -25,8 +25,8 @@ use wireframe_proto::{
     Accepted, ConnectionId, FairnessConfig, Peer, Priority, PushCapacity, RateLimit, Released,
 };
 
-use super::{Batch, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
-use crate::testing::ManualClock;
+use super::{Batch, Common, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
+use crate::{budget::MemoryBudget, testing::ManualClock};
 
 /// Neither `Clone` nor `Copy`, as a frame may be.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,8 +81,11 @@ impl Rig {
             .with_bytes(NonZeroUsize::new(bytes).unwrap());
         let mailbox = Mailbox::new(
             Arc::new(Control::new(peer)),
-            PushLimits::both(capacity),
-            Arc::new(|frame: &Frame| frame.size),
+            Arc::new(Common {
+                encoding: Box::new(|frame: &Frame| frame.size),
+                limits: PushLimits::both(capacity),
+                budget: MemoryBudget::default(),
+            }),
         );
         let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());
         let mailbox = Arc::new(mailbox);
