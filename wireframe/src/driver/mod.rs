@@ -26,7 +26,8 @@ use std::{
 };
 
 use wireframe_proto::{
-    CloseReason, Connection, ConnectionId, Instant, Peer, Priority, Shutdown, Side, State,
+    CloseReason, Connection, ConnectionId, Instant, LimitExceeded, Peer, Priority, Shutdown, Side,
+    State,
 };
 
 use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
@@ -203,6 +204,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             conversations: None,
             holding: None,
         }
+    }
+
+    /// Makes this a driver that only says which limit the connection would cross.
+    pub(crate) fn refuse(&mut self, limit: LimitExceeded) {
+        self.engine.close_over_limit(self.now, limit);
     }
 
     /// Makes this the driver of a client.

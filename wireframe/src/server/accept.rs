@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Accepted, Listener, ServerHandle, ShutdownReport,
-    handle::{Entry, Stage},
+    Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
+    handle::{Place, Refusal, Stage},
 };
 use crate::{
     app::{App, WireframeApp},
@@ -38,16 +38,20 @@ pub async fn serve<P: Protocol, L: Listener>(
     app: WireframeApp<P>,
     environment: Environment,
     handle: ServerHandle,
+    limits: ConnectionLimits,
 ) -> Result<ShutdownReport, BuildError> {
     let app = app.build()?;
     let Environment { clock, tasks } = &environment;
     let mut back_off = BackOff::default();
-    let mut accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    let mut accept = |cx: &mut Context<'_>| match handle.awaits_room(&limits) {
+        true => Poll::Pending,
+        false => listener.poll_accept(cx),
+    };
     while let Some(accepted) = handle.during(Stage::Serving, &mut accept).await {
         match accepted {
             Ok(accepted) => {
                 back_off = BackOff::default();
-                start(&app, accepted, &environment, &handle);
+                start(&app, accepted, &environment, &handle, &limits);
             }
             Err(error) if concerns_one_connection(&error) => {
                 tracing::debug!(%error, "a connection was gone before it was accepted");
@@ -68,7 +72,7 @@ pub async fn serve<P: Protocol, L: Listener>(
         tasks.abort();
         tasks.wait().await;
     }
-    Ok(handle.report())
+    Ok(handle.end())
 }
 
 fn start<P: Protocol, T: Transport + 'static>(
@@ -76,18 +80,35 @@ fn start<P: Protocol, T: Transport + 'static>(
     (transport, address): Accepted<T>,
     environment: &Environment,
     handle: &ServerHandle,
+    limits: &ConnectionLimits,
 ) {
+    let over = handle.check(limits, address.map(|address| address.ip()));
+    let refusal = match over {
+        Ok(()) => None,
+        Err(limit) => {
+            tracing::debug!(?address, %limit, "a connection is refused");
+            match handle.refuse() {
+                Some(refusal) => Some((refusal, limit)),
+                None => return,
+            }
+        }
+    };
     // It makes the protocol's codec, framing and session: code of the user.
     let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
-    let Ok(driver) = catch_unwind(driver) else {
+    let Ok(mut driver) = catch_unwind(driver) else {
         tracing::error!(
             ?address,
             "the protocol panicked over a new connection, which is dropped"
         );
         return;
     };
-    let entry = handle.enter(driver.push_handle().connection());
-    let served = Served { driver, entry };
+    if let Some((refusal, limit)) = refusal {
+        driver.refuse(limit);
+        let refused = Refused { driver, refusal };
+        return environment.tasks.spawn_unabortable(refused);
+    }
+    let place = handle.enter(driver.push_handle().connection());
+    let served = Served { driver, place };
     environment.tasks.spawn_unabortable(served);
 }
 
@@ -95,18 +116,33 @@ fn start<P: Protocol, T: Transport + 'static>(
 /// the driver twice.
 struct Served<P: Protocol, T: Transport> {
     driver: Driver<P, T>,
-    entry: Entry,
+    place: Place,
 }
 
 impl<P: Protocol, T: Transport> Future for Served<P, T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { driver, entry } = self.get_mut();
+        let Self { driver, place } = self.get_mut();
         Pin::new(&mut *driver).poll(cx).map(|reason| {
             tracing::debug!(%reason, "connection ended");
-            entry.end(reason, driver.push_handle().stats().unsent_at_end);
+            place.end(reason, driver.push_handle().stats().unsent_at_end);
         })
+    }
+}
+
+/// A connection that only hears why it is not served.
+struct Refused<P: Protocol, T: Transport> {
+    driver: Driver<P, T>,
+    #[expect(dead_code, reason = "counts by being there")]
+    refusal: Refusal,
+}
+
+impl<P: Protocol, T: Transport> Future for Refused<P, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx).map(drop)
     }
 }
 

@@ -3,18 +3,23 @@
 use std::{
     fmt,
     future::poll_fn,
+    net::IpAddr,
+    num::NonZeroUsize,
     task::{Context, Poll, Waker},
 };
 
-use hashbrown::HashMap;
-use wireframe_proto::{CloseReason, ConnectionId};
+use hashbrown::{HashMap, hash_map::Entry};
+use wireframe_proto::{CloseReason, ConnectionId, LimitExceeded};
 
-use super::ShutdownReport;
+use super::{ConnectionLimits, ShutdownReport, WhenFull};
 use crate::{
     contain,
     push::ConnectionHandle,
     sync::{Arc, Mutex, lock},
 };
+
+/// Connections that are being refused at once; those beyond are dropped.
+const MAX_REFUSED: usize = 64;
 
 /// Shuts a server down. A clone is the same server.
 #[derive(Clone, Default)]
@@ -28,6 +33,12 @@ struct ServerState {
     /// That of the future that serves.
     server: Option<Waker>,
     connections: HashMap<ConnectionId, ConnectionHandle>,
+    /// How many of them each address has, where that is limited.
+    addresses: HashMap<IpAddr, usize>,
+    /// Connections that are being refused.
+    refused: usize,
+    /// The server waits for a connection to end.
+    awaits_room: bool,
     report: ShutdownReport,
 }
 
@@ -38,6 +49,7 @@ pub(super) enum Stage {
     Serving,
     Draining,
     Aborting,
+    Ended,
 }
 
 impl ServerHandle {
@@ -75,8 +87,53 @@ impl ServerHandle {
         lock(&self.state).connections.len()
     }
 
-    pub(super) fn report(&self) -> ShutdownReport {
-        lock(&self.state).report
+    /// The server has ended.
+    pub(super) fn end(&self) -> ShutdownReport {
+        let mut state = lock(&self.state);
+        state.stage = Stage::Ended;
+        state.report
+    }
+
+    #[cfg(all(unix, feature = "signals"))]
+    pub(super) fn stage(&self) -> Stage {
+        lock(&self.state).stage
+    }
+
+    /// Whether the server waits for a connection to end before it takes another.
+    pub(super) fn awaits_room(&self, limits: &ConnectionLimits) -> bool {
+        let mut state = lock(&self.state);
+        state.awaits_room = limits.when_full == WhenFull::Wait
+            && state.connections.len() >= limits.max_connections.get();
+        state.awaits_room
+    }
+
+    /// Says which limit one more connection would cross.
+    pub(super) fn check(
+        &self,
+        limits: &ConnectionLimits,
+        address: Option<IpAddr>,
+    ) -> Result<(), LimitExceeded> {
+        let state = lock(&self.state);
+        at_most(
+            "max_connections",
+            limits.max_connections,
+            state.connections.len() + 1,
+        )?;
+        let (Some(most), Some(address)) = (limits.max_per_address, address) else {
+            return Ok(());
+        };
+        let there = state.addresses.get(&address.to_canonical());
+        at_most("max_per_address", most, there.map_or(1, |there| there + 1))
+    }
+
+    /// A connection is being refused, if there is room for that.
+    pub(super) fn refuse(&self) -> Option<Refusal> {
+        let mut state = lock(&self.state);
+        if state.refused >= MAX_REFUSED {
+            return None;
+        }
+        state.refused += 1;
+        Some(Refusal(self.clone()))
     }
 
     /// What is waited for; `None` once the server is past that stage.
@@ -99,18 +156,21 @@ impl ServerHandle {
         .await
     }
 
-    pub(super) fn enter(&self, connection: ConnectionHandle) -> Entry {
+    pub(super) fn enter(&self, connection: ConnectionHandle) -> Place {
         let id = connection.id();
         let mut state = lock(&self.state);
         let stage = state.stage;
         state.connections.insert(id, connection.clone());
+        if let Some(address) = address_of(&connection) {
+            *state.addresses.entry(address).or_default() += 1;
+        }
         drop(state);
         match stage {
             Stage::Serving => {}
             Stage::Draining => connection.close(),
-            Stage::Aborting => connection.abort(),
+            Stage::Aborting | Stage::Ended => connection.abort(),
         }
-        Entry {
+        Place {
             server: self.clone(),
             id,
             ended: None,
@@ -127,7 +187,7 @@ impl fmt::Debug for ServerHandle {
 }
 
 /// A connection's place among those of its server.
-pub(super) struct Entry {
+pub(super) struct Place {
     server: ServerHandle,
     id: ConnectionId,
     /// How it has ended, and what it has not sent. Boxed because every connection has room
@@ -135,17 +195,29 @@ pub(super) struct Entry {
     ended: Option<Box<(CloseReason, u64)>>,
 }
 
-impl Entry {
+impl Place {
     /// The connection has ended.
     pub(super) fn end(&mut self, reason: CloseReason, undelivered: u64) {
         self.ended = Some(Box::new((reason, undelivered)));
     }
 }
 
-impl Drop for Entry {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut state = lock(&self.server.state);
         let gone = state.connections.remove(&self.id);
+        if let Some(address) = gone.as_ref().and_then(address_of)
+            && let Entry::Occupied(mut there) = state.addresses.entry(address)
+        {
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
+        }
+        let server = match std::mem::take(&mut state.awaits_room) {
+            true => state.server.take(),
+            false => None,
+        };
         if state.stage > Stage::Serving {
             match self.ended.as_deref() {
                 Some((reason, undelivered)) => state.report.add(Some(reason), *undelivered),
@@ -154,5 +226,32 @@ impl Drop for Entry {
         }
         drop(state);
         drop(gone);
+        if let Some(server) = server {
+            contain::wake(server);
+        }
     }
+}
+
+/// A connection that is being refused.
+pub(super) struct Refusal(ServerHandle);
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        lock(&self.0.state).refused -= 1;
+    }
+}
+
+fn address_of(connection: &ConnectionHandle) -> Option<IpAddr> {
+    connection.peer().map(|peer| peer.ip().to_canonical())
+}
+
+fn at_most(limit: &'static str, most: NonZeroUsize, got: usize) -> Result<(), LimitExceeded> {
+    if got <= most.get() {
+        return Ok(());
+    }
+    Err(LimitExceeded {
+        limit,
+        value: most.get() as u64,
+        got: got as u64,
+    })
 }

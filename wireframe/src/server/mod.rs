@@ -2,7 +2,10 @@
 
 mod accept;
 mod handle;
+mod limits;
 mod report;
+#[cfg(all(unix, feature = "signals"))]
+mod signals;
 
 use std::{
     fmt,
@@ -15,6 +18,7 @@ use std::{
 
 pub use accept::serve;
 pub use handle::ServerHandle;
+pub use limits::{ConnectionLimits, WhenFull};
 pub use report::ShutdownReport;
 
 use crate::{
@@ -46,6 +50,7 @@ pub struct Server<R: Runtime> {
     listener: R::TcpListener,
     address: SocketAddr,
     handle: ServerHandle,
+    limits: ConnectionLimits,
     triggers: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -68,6 +73,7 @@ impl<R: Runtime> Server<R> {
             address: listener.local_addr()?,
             listener: R::listen(listener)?,
             handle: ServerHandle::default(),
+            limits: ConnectionLimits::default(),
             triggers: Vec::new(),
         })
     }
@@ -82,6 +88,13 @@ impl<R: Runtime> Server<R> {
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
+    }
+
+    /// Sets how many connections it has at once.
+    #[must_use]
+    pub const fn limits(mut self, limits: ConnectionLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Shuts the server down when `trigger` is done: a signal, a
@@ -123,7 +136,9 @@ impl<R: Runtime> Server<R> {
         app: WireframeApp<P>,
     ) -> Result<ShutdownReport, BuildError> {
         let (handle, mut triggers) = (self.handle, self.triggers);
-        let mut served = pin!(serve(self.listener, app, R::environment(), handle.clone()));
+        let environment = R::environment();
+        let served = serve(self.listener, app, environment, handle.clone(), self.limits);
+        let mut served = pin!(served);
         poll_fn(|cx| {
             if triggers
                 .iter_mut()

@@ -13,7 +13,7 @@ use std::{
 
 use wireframe::{
     WireframeApp,
-    server::{self, Accepted, Listener, ServerHandle},
+    server::{self, Accepted, ConnectionLimits, Listener, ServerHandle},
     testing::{Link, Simulation, Spawned},
 };
 
@@ -53,7 +53,13 @@ impl Serving {
             calls: Arc::clone(&calls),
         };
         let environment = simulation.environment();
-        let serve = server::serve(listener, WireframeApp::new(), environment, handle.clone());
+        let serve = server::serve(
+            listener,
+            WireframeApp::new(),
+            environment,
+            handle.clone(),
+            ConnectionLimits::default(),
+        );
         let served = simulation.spawn(async move { serve.await.is_ok() });
         simulation.run();
         Self {

@@ -1,110 +1,17 @@
 //! Servers that shut down: what their connections and tasks still do, and the report.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use wireframe::{Clock, Priority::Low, ShutdownToken, TaskTracker, dead_letter_queue};
+
+use crate::{
+    rig::{Line, Text, config, line, nonzero, secs, text, wire},
+    serving::{Serving, heard},
 };
-
-use wireframe::{
-    Clock,
-    Priority::Low,
-    PushHandle, ShutdownToken, TaskTracker, WireframeApp, dead_letter_queue,
-    server::{self, Accepted, Listener, ServerHandle, ShutdownReport},
-    testing::{Link, Simulation, Spawned, link},
-};
-
-use crate::rig::{Line, Text, config, line, lines, nonzero, secs, text, wire};
-
-/// Connections on their way to a server.
-#[derive(Clone, Default)]
-struct Coming(Arc<Mutex<(VecDeque<Link>, Option<Waker>)>>);
-
-impl Listener for Coming {
-    type Transport = Link;
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Link>>> {
-        let mut coming = self.0.lock().unwrap();
-        match coming.0.pop_front() {
-            Some(link) => Poll::Ready(Ok((link, None))),
-            None => {
-                coming.1 = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-/// A server of the text protocol under way.
-struct Serving {
-    simulation: Simulation,
-    coming: Coming,
-    handle: ServerHandle,
-    served: Spawned<ShutdownReport>,
-    pushes: Arc<Mutex<Vec<PushHandle<Line>>>>,
-}
-
-impl Serving {
-    fn new(app: WireframeApp<Text>) -> Self {
-        let (simulation, coming) = (Simulation::new(), Coming::default());
-        let (handle, pushes) = (ServerHandle::default(), Arc::<Mutex<Vec<_>>>::default());
-        let handles = Arc::clone(&pushes);
-        let app = app.on_connect(move |push: PushHandle<Line>| {
-            handles.lock().unwrap().push(push);
-        });
-        let environment = simulation.environment();
-        let serve = server::serve(coming.clone(), app, environment, handle.clone());
-        let served = simulation.spawn(async move { serve.await.unwrap() });
-        simulation.run();
-        Self {
-            simulation,
-            coming,
-            handle,
-            served,
-            pushes,
-        }
-    }
-
-    fn connect(&self, capacity: usize) -> Link {
-        let (near, far) = link(capacity);
-        let mut coming = self.coming.0.lock().unwrap();
-        coming.0.push_back(near);
-        let waker = coming.1.take();
-        drop(coming);
-        waker.into_iter().for_each(Waker::wake);
-        self.simulation.run();
-        far
-    }
-
-    fn push(&self, connection: usize) -> PushHandle<Line> {
-        self.pushes.lock().unwrap()[connection].clone()
-    }
-
-    #[track_caller]
-    fn report(&self) -> (usize, usize, u64) {
-        let report = self.served.take().expect("the server goes on");
-        assert_eq!(self.handle.connections(), 0);
-        (report.drained, report.aborted, report.undelivered)
-    }
-}
 
 async fn slow(clock: Clock) -> Line {
     clock.sleep(Duration::from_millis(300)).await;
     line("answer")
-}
-
-fn heard(peer: &mut Link, simulation: &Simulation) -> Vec<String> {
-    let mut bytes = Vec::new();
-    loop {
-        simulation.run();
-        let more = peer.receive();
-        if more.is_empty() {
-            return lines(&bytes);
-        }
-        bytes.extend(more);
-    }
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! A server of links in memory.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use wireframe::{
+    PushHandle, WireframeApp,
+    server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
+    testing::{Link, Simulation, Spawned, link},
+};
+
+use crate::rig::{Line, Text, lines};
+
+/// Connections on their way to a server.
+#[derive(Clone, Default)]
+struct Coming(Arc<Mutex<(VecDeque<Accepted<Link>>, Option<Waker>)>>);
+
+impl Listener for Coming {
+    type Transport = Link;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Link>>> {
+        let mut coming = self.0.lock().unwrap();
+        match coming.0.pop_front() {
+            Some(accepted) => Poll::Ready(Ok(accepted)),
+            None => {
+                coming.1 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A server of the text protocol under way.
+pub(crate) struct Serving {
+    pub(crate) simulation: Simulation,
+    coming: Coming,
+    pub(crate) handle: ServerHandle,
+    pub(crate) served: Spawned<ShutdownReport>,
+    pushes: Arc<Mutex<Vec<PushHandle<Line>>>>,
+}
+
+impl Serving {
+    pub(crate) fn new(app: WireframeApp<Text>) -> Self {
+        Self::limited(app, ConnectionLimits::default())
+    }
+
+    pub(crate) fn limited(app: WireframeApp<Text>, limits: ConnectionLimits) -> Self {
+        let (simulation, coming) = (Simulation::new(), Coming::default());
+        let (handle, pushes) = (ServerHandle::default(), Arc::<Mutex<Vec<_>>>::default());
+        let handles = Arc::clone(&pushes);
+        let app = app.on_connect(move |push: PushHandle<Line>| {
+            handles.lock().unwrap().push(push);
+        });
+        let environment = simulation.environment();
+        let serve = server::serve(coming.clone(), app, environment, handle.clone(), limits);
+        let served = simulation.spawn(async move { serve.await.unwrap() });
+        simulation.run();
+        Self {
+            simulation,
+            coming,
+            handle,
+            served,
+            pushes,
+        }
+    }
+
+    pub(crate) fn connect(&self, capacity: usize) -> Link {
+        self.connect_from(None, capacity)
+    }
+
+    /// Connects from that address.
+    pub(crate) fn connect_from(&self, address: Option<IpAddr>, capacity: usize) -> Link {
+        let (near, far) = link(capacity);
+        let address = address.map(|address| (address, 1).into());
+        let mut coming = self.coming.0.lock().unwrap();
+        coming.0.push_back((near, address));
+        let waker = coming.1.take();
+        drop(coming);
+        waker.into_iter().for_each(Waker::wake);
+        self.simulation.run();
+        far
+    }
+
+    pub(crate) fn push(&self, connection: usize) -> PushHandle<Line> {
+        self.pushes.lock().unwrap()[connection].clone()
+    }
+
+    /// Connections drained and aborted, and pushes undelivered.
+    #[track_caller]
+    pub(crate) fn report(&self) -> (usize, usize, u64) {
+        let report = self.served.take().expect("the server goes on");
+        assert_eq!(self.handle.connections(), 0);
+        (report.drained, report.aborted, report.undelivered)
+    }
+}
+
+/// What the server has sent, letting it go on until there is nothing more.
+pub(crate) fn heard(peer: &mut Link, simulation: &Simulation) -> Vec<String> {
+    let mut bytes = Vec::new();
+    loop {
+        simulation.run();
+        let more = peer.receive();
+        if more.is_empty() {
+            return lines(&bytes);
+        }
+        bytes.extend(more);
+    }
+}
