@@ -30,7 +30,7 @@ pub struct Running {
 pub async fn start<P: Protocol>(app: WireframeApp<P>) -> Running {
     let server = Server::bind("127.0.0.1:0").await.expect("a free port");
     Running {
-        address: server.local_addr(),
+        address: server.local_addr().expect("a bound socket"),
         handle: server.handle(),
         served: tokio::spawn(server.serve(app)),
     }

@@ -20,7 +20,7 @@ async fn a_service_that_cannot_be_cloned_goes_behind_a_buffer() {
         .rate_limit(1000, Duration::from_millis(1));
     let app = WireframeApp::new().route(1, echo).layer(layers);
     let server = Server::bind("127.0.0.1:0").await.unwrap();
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
     let served = tokio::spawn(server.serve(app));
     let client = connect(address).await.unwrap();
     let calls: Vec<_> = (0..20_u8)

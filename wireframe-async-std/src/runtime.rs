@@ -2,14 +2,19 @@
 
 use std::{
     io,
-    net::{self, SocketAddr},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
+};
+#[cfg(unix)]
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
 };
 
 use async_std::{net::ToSocketAddrs, task};
 use wireframe::{
     Clock, Environment, TaskTracker,
-    rt::{AsyncIoListener, AsyncIoTcp, AsyncIoTimer, BoxTask, Runtime, Spawn},
+    rt::{AsyncIoListener, AsyncIoStream, AsyncIoTimer, BoxTask, FuturesIo, Runtime, Spawn},
 };
 
 /// Async-std as a runtime.
@@ -17,8 +22,12 @@ use wireframe::{
 pub struct AsyncStdRuntime;
 
 impl Runtime for AsyncStdRuntime {
-    type TcpStream = AsyncIoTcp;
-    type TcpListener = AsyncIoListener;
+    type TcpStream = FuturesIo<AsyncIoStream<TcpStream>>;
+    type TcpListener = AsyncIoListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = FuturesIo<AsyncIoStream<UnixStream>>;
+    #[cfg(unix)]
+    type UnixListener = AsyncIoListener<UnixListener>;
 
     fn environment() -> Environment {
         environment()
@@ -28,11 +37,21 @@ impl Runtime for AsyncStdRuntime {
         Ok(name.to_socket_addrs().await?.collect())
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<AsyncIoTcp> {
-        AsyncIoTcp::connect(address).await
+    async fn connect(address: SocketAddr) -> io::Result<Self::TcpStream> {
+        <Self::TcpStream>::connect(address).await
     }
 
-    fn listen(listener: net::TcpListener) -> io::Result<AsyncIoListener> {
+    fn listen(listener: TcpListener) -> io::Result<Self::TcpListener> {
+        AsyncIoListener::adopt(listener)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: PathBuf) -> io::Result<Self::UnixStream> {
+        <Self::UnixStream>::connect(path).await
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(listener: UnixListener) -> io::Result<Self::UnixListener> {
         AsyncIoListener::adopt(listener)
     }
 }

@@ -2,13 +2,18 @@
 
 use std::{
     io,
-    net::{self, SocketAddr, ToSocketAddrs},
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::Arc,
+};
+#[cfg(unix)]
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
 };
 
 use wireframe::{
     Clock, Environment, TaskTracker,
-    rt::{AsyncIoListener, AsyncIoTcp, AsyncIoTimer, BoxTask, Runtime, Spawn},
+    rt::{AsyncIoListener, AsyncIoStream, AsyncIoTimer, BoxTask, FuturesIo, Runtime, Spawn},
 };
 
 /// Smol as a runtime.
@@ -16,8 +21,12 @@ use wireframe::{
 pub struct SmolRuntime;
 
 impl Runtime for SmolRuntime {
-    type TcpStream = AsyncIoTcp;
-    type TcpListener = AsyncIoListener;
+    type TcpStream = FuturesIo<AsyncIoStream<TcpStream>>;
+    type TcpListener = AsyncIoListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = FuturesIo<AsyncIoStream<UnixStream>>;
+    #[cfg(unix)]
+    type UnixListener = AsyncIoListener<UnixListener>;
 
     fn environment() -> Environment {
         environment()
@@ -27,11 +36,21 @@ impl Runtime for SmolRuntime {
         smol::unblock(move || Ok(name.to_socket_addrs()?.collect())).await
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<AsyncIoTcp> {
-        AsyncIoTcp::connect(address).await
+    async fn connect(address: SocketAddr) -> io::Result<Self::TcpStream> {
+        <Self::TcpStream>::connect(address).await
     }
 
-    fn listen(listener: net::TcpListener) -> io::Result<AsyncIoListener> {
+    fn listen(listener: TcpListener) -> io::Result<Self::TcpListener> {
+        AsyncIoListener::adopt(listener)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: PathBuf) -> io::Result<Self::UnixStream> {
+        <Self::UnixStream>::connect(path).await
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(listener: UnixListener) -> io::Result<Self::UnixListener> {
         AsyncIoListener::adopt(listener)
     }
 }

@@ -112,7 +112,7 @@ async fn report(letters: DeadLetters) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     let room = SessionRegistry::new();
     let served = tokio::spawn(server.serve(without_silence(at_ease(app(&room)))));
 

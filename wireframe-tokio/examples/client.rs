@@ -139,7 +139,7 @@ type Served = JoinHandle<Result<(), BuildError>>;
 
 async fn start() -> std::io::Result<(SocketAddr, ServerHandle, Served)> {
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     Ok((address, handle, tokio::spawn(server.serve(serving()))))
 }
 

@@ -132,7 +132,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route(LOAD.into(), load)
         .route(MEASURE.into(), measure);
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     let served = tokio::spawn(server.serve(app));
 
     let client = connect_with(address, WireframeApp::with_protocol(Files)).await?;

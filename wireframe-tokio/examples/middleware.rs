@@ -205,7 +205,7 @@ fn app() -> WireframeApp<Kitchen> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     let served = tokio::spawn(server.serve(app()));
     let client = connect_with(address, WireframeApp::with_protocol(Kitchen::default())).await?;
 

@@ -329,7 +329,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route(kind::STATUS.into(), status)
         .state(Shelf::default());
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     let served = tokio::spawn(server.serve(app));
 
     // ANCHOR: config

@@ -75,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(address: impl Into<Address>) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(address).await?;
-    println!("serving on {}", server.local_addr());
+    println!("serving on {}", server.local_addr()?);
     let handle = server.handle();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -89,7 +89,7 @@ async fn serve(address: impl Into<Address>) -> Result<(), Box<dyn Error>> {
 
 async fn demonstrate() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     println!("server   listens on {address}");
     let served = tokio::spawn(server.serve(app()));
 

@@ -166,7 +166,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route(FAIL, fail)
         .route(FOREVER, forever);
     let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr()?, server.handle());
     let served = tokio::spawn(server.serve(app));
 
     let client = client(address).await?;

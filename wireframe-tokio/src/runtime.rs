@@ -8,8 +8,12 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+#[cfg(unix)]
+use std::{os::unix::net as unix, path::PathBuf};
 
 use pin_project_lite::pin_project;
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
     runtime::Handle,
@@ -108,7 +112,11 @@ pub struct TokioRuntime;
 
 impl Runtime for TokioRuntime {
     type TcpStream = Tokio<TcpStream>;
-    type TcpListener = TokioListener;
+    type TcpListener = TokioListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = Tokio<UnixStream>;
+    #[cfg(unix)]
+    type UnixListener = TokioListener<UnixListener>;
 
     fn environment() -> Environment {
         environment()
@@ -118,22 +126,32 @@ impl Runtime for TokioRuntime {
         Ok(lookup_host(name).await?.collect())
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<Tokio<TcpStream>> {
+    async fn connect(address: SocketAddr) -> io::Result<Self::TcpStream> {
         let stream = TcpStream::connect(address).await?;
         no_delay(&stream);
         Ok(Tokio(stream))
     }
 
-    fn listen(listener: net::TcpListener) -> io::Result<TokioListener> {
+    fn listen(listener: net::TcpListener) -> io::Result<Self::TcpListener> {
         TcpListener::from_std(listener).map(TokioListener)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: PathBuf) -> io::Result<Self::UnixStream> {
+        UnixStream::connect(path).await.map(Tokio)
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(listener: unix::UnixListener) -> io::Result<Self::UnixListener> {
+        UnixListener::from_std(listener).map(TokioListener)
     }
 }
 
-/// A TCP socket that takes connections.
+/// A socket that takes connections.
 #[derive(Debug)]
-pub struct TokioListener(TcpListener);
+pub struct TokioListener<L>(L);
 
-impl Listener for TokioListener {
+impl Listener for TokioListener<TcpListener> {
     type Transport = Tokio<TcpStream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Self::Transport>>> {
@@ -141,6 +159,16 @@ impl Listener for TokioListener {
             no_delay(&stream);
             (Tokio(stream), Some(address))
         })
+    }
+}
+
+#[cfg(unix)]
+impl Listener for TokioListener<UnixListener> {
+    type Transport = Tokio<UnixStream>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Self::Transport>>> {
+        let accepted = self.0.poll_accept(cx);
+        accepted.map_ok(|(stream, _)| (Tokio(stream), None))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Clients over TCP, on any runtime.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use super::{Client, Reconnecting};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     error::BuildError,
     frame::Protocol,
     rt::{Address, Runtime},
+    transport::Transport,
 };
 
 /// Connects to a server of the app's protocol. The app serves what the server asks.
@@ -35,21 +36,33 @@ async fn connect_to<R: Runtime, P: Protocol>(
     address: Address,
     app: App<P>,
 ) -> io::Result<Client<P>> {
+    #[cfg(unix)]
+    if let Some(path) = address.path() {
+        let stream = R::connect_unix(path.to_owned()).await?;
+        return Ok(start::<R, _, P>(&app, stream, None));
+    }
     let mut last = None;
     for address in address.resolve::<R>().await? {
         match R::connect(address).await {
-            Ok(stream) => {
-                let environment = R::environment();
-                let (client, driver) = Client::new(&app, stream, Some(address), &environment);
-                environment.tasks.spawn(async move {
-                    driver.await;
-                });
-                return Ok(client);
-            }
+            Ok(stream) => return Ok(start::<R, _, P>(&app, stream, Some(address))),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// Runs a connection in a task of its own.
+fn start<R: Runtime, T: Transport + 'static, P: Protocol>(
+    app: &App<P>,
+    stream: T,
+    address: Option<SocketAddr>,
+) -> Client<P> {
+    let environment = R::environment();
+    let (client, driver) = Client::new(app, stream, address, &environment);
+    environment.tasks.spawn_unabortable(async move {
+        driver.await;
+    });
+    client
 }
 
 /// A client of the app's protocol that connects when it is first needed, and again when

@@ -1,5 +1,7 @@
 //! Where to listen, or to connect to.
 
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
@@ -7,8 +9,8 @@ use std::{
 
 use super::Runtime;
 
-/// Where to listen, or to connect to: an IP address and a port, or a name that is looked
-/// up each time.
+/// Where to listen, or to connect to: an IP address and a port, a name that is looked up
+/// each time, or a socket of the file system.
 ///
 /// ```
 /// use wireframe::rt::Address;
@@ -23,10 +25,30 @@ pub struct Address(Kind);
 enum Kind {
     Resolved(Vec<SocketAddr>),
     Name(String),
+    #[cfg(unix)]
+    Path(PathBuf),
 }
 
 impl Address {
-    /// The addresses that it stands for, at least one.
+    /// A socket of the file system.
+    ///
+    /// A server makes the file and removes it when it ends. One that a server has left
+    /// behind is replaced.
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self(Kind::Path(path.into()))
+    }
+
+    /// The path of a socket of the file system.
+    #[cfg(unix)]
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The IP addresses that it stands for, at least one.
     ///
     /// # Errors
     ///
@@ -36,6 +58,8 @@ impl Address {
         let addresses = match self.0 {
             Kind::Resolved(addresses) => addresses,
             Kind::Name(name) => R::resolve(name).await?,
+            #[cfg(unix)]
+            Kind::Path(_) => Vec::new(),
         };
         match addresses.is_empty() {
             false => Ok(addresses),
@@ -105,6 +129,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Name(name) => f.write_str(name),
+            #[cfg(unix)]
+            Kind::Path(path) => path.display().fmt(f),
             Kind::Resolved(addresses) => {
                 for (n, address) in addresses.iter().enumerate() {
                     let comma = if n == 0 { "" } else { ", " };

@@ -1,48 +1,119 @@
 //! Sockets and timer of the reactor that async-std and smol share.
 
+#[cfg(windows)]
+use std::os::windows::io::AsSocket as AsSource;
+#[cfg(unix)]
+use std::os::{
+    fd::AsFd as AsSource,
+    unix::net::{UnixListener, UnixStream},
+};
 use std::{
-    fmt, io, net,
+    fmt, io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     task::{Context, Poll, ready},
     time::{self, Duration},
 };
 
-use async_io::Async;
+use async_io::{Async, IoSafe};
 use futures_io::{AsyncRead, AsyncWrite};
 use wireframe_proto::Instant;
 
 use super::{FuturesIo, Sleep, Timer};
 use crate::server::{Accepted, Listener};
 
-/// A socket on the reactor of `async-io`.
+/// A connection on the reactor of `async-io`.
 ///
-/// It is there because the sockets of async-std and of `async-io` itself do not end their
+/// It is there because the streams of async-std and of `async-io` itself do not end their
 /// output when they are closed.
 pub struct AsyncIoStream<S>(Async<S>);
 
-/// A TCP connection on the reactor of `async-io`, as a transport.
-pub type AsyncIoTcp = FuturesIo<AsyncIoStream<net::TcpStream>>;
-
-/// A stream whose output can be ended.
-pub trait ShutDown {
+/// A connection of the standard library.
+pub trait BlockingStream:
+    io::Read + io::Write + IoSafe + AsSource + Send + Sync + Sized + Unpin + 'static
+{
     /// Ends the output.
     ///
     /// # Errors
     ///
     /// The stream is not connected any more.
-    fn shut_down(&self) -> io::Result<()>;
+    fn end_output(&self) -> io::Result<()>;
+
+    /// Sends at once what it is given, where it would not by itself.
+    ///
+    /// # Errors
+    ///
+    /// The system does not.
+    fn send_at_once(&self) -> io::Result<()>;
 }
 
-impl ShutDown for net::TcpStream {
-    fn shut_down(&self) -> io::Result<()> {
-        self.shutdown(net::Shutdown::Write)
+impl BlockingStream for TcpStream {
+    fn end_output(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn send_at_once(&self) -> io::Result<()> {
+        self.set_nodelay(true)
     }
 }
 
-impl<S> AsyncRead for AsyncIoStream<S>
-where
-    Async<S>: AsyncRead + Unpin,
-{
+#[cfg(unix)]
+impl BlockingStream for UnixStream {
+    fn end_output(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn send_at_once(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: BlockingStream> FuturesIo<AsyncIoStream<S>> {
+    /// Takes a connection on.
+    ///
+    /// # Errors
+    ///
+    /// The reactor does not.
+    pub fn adopt(stream: S) -> io::Result<Self> {
+        if let Err(error) = stream.send_at_once() {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        Ok(Self::new(AsyncIoStream(Async::new(stream)?)))
+    }
+}
+
+impl FuturesIo<AsyncIoStream<TcpStream>> {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens there, or the system does not connect.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves no connection open.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::adopt(Async::<TcpStream>::connect(address).await?.into_inner()?)
+    }
+}
+
+#[cfg(unix)]
+impl FuturesIo<AsyncIoStream<UnixStream>> {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens there, or the system does not connect.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves no connection open.
+    pub async fn connect(path: impl AsRef<std::path::Path>) -> io::Result<Self> {
+        Self::adopt(Async::<UnixStream>::connect(path).await?.into_inner()?)
+    }
+}
+
+impl<S: BlockingStream> AsyncRead for AsyncIoStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,10 +123,7 @@ where
     }
 }
 
-impl<S: ShutDown> AsyncWrite for AsyncIoStream<S>
-where
-    Async<S>: AsyncWrite + Unpin,
-{
+impl<S: BlockingStream> AsyncWrite for AsyncIoStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -78,62 +146,71 @@ where
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(cx))?;
-        Poll::Ready(self.0.get_ref().shut_down())
+        Poll::Ready(self.0.get_ref().end_output())
     }
 }
 
-impl AsyncIoTcp {
-    /// Takes a connection on.
-    ///
-    /// # Errors
-    ///
-    /// The reactor does not.
-    pub fn adopt(stream: net::TcpStream) -> io::Result<Self> {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-        Ok(Self::new(AsyncIoStream(Async::new(stream)?)))
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    ///
-    /// Nobody listens there, or the system does not connect.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves no connection open.
-    pub async fn connect(address: net::SocketAddr) -> io::Result<Self> {
-        let stream = Async::<net::TcpStream>::connect(address).await?;
-        Self::adopt(stream.into_inner()?)
+impl<S> fmt::Debug for AsyncIoStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncIoStream").finish_non_exhaustive()
     }
 }
 
-/// A TCP socket that takes connections, on the reactor of `async-io`.
+/// A socket that takes connections, on the reactor of `async-io`.
 #[derive(Debug)]
-pub struct AsyncIoListener(Async<net::TcpListener>);
+pub struct AsyncIoListener<L>(Async<L>);
 
-impl AsyncIoListener {
+/// A socket of the standard library that takes connections.
+pub trait BlockingListener: AsSource + Send + 'static {
+    /// Its connections.
+    type Stream: BlockingStream;
+
+    /// Takes the next connection, and says who it is with, if that has an IP address.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none, or taking it failed.
+    fn accept_one(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)>;
+}
+
+impl BlockingListener for TcpListener {
+    type Stream = TcpStream;
+
+    fn accept_one(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accept()
+            .map(|(stream, address)| (stream, Some(address)))
+    }
+}
+
+#[cfg(unix)]
+impl BlockingListener for UnixListener {
+    type Stream = UnixStream;
+
+    fn accept_one(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        self.accept().map(|(stream, _)| (stream, None))
+    }
+}
+
+impl<L: BlockingListener> AsyncIoListener<L> {
     /// Takes a socket on.
     ///
     /// # Errors
     ///
     /// The reactor does not.
-    pub fn adopt(listener: net::TcpListener) -> io::Result<Self> {
+    pub fn adopt(listener: L) -> io::Result<Self> {
         Async::new(listener).map(Self)
     }
 }
 
-impl Listener for AsyncIoListener {
-    type Transport = AsyncIoTcp;
+impl<L: BlockingListener> Listener for AsyncIoListener<L> {
+    type Transport = FuturesIo<AsyncIoStream<L::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<AsyncIoTcp>>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Self::Transport>>> {
         loop {
-            match self.0.get_ref().accept() {
+            match self.0.get_ref().accept_one() {
                 Ok((stream, address)) => {
-                    let transport = AsyncIoTcp::adopt(stream);
-                    return Poll::Ready(transport.map(|transport| (transport, Some(address))));
+                    let transport = FuturesIo::adopt(stream);
+                    return Poll::Ready(transport.map(|transport| (transport, address)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -204,11 +281,5 @@ impl Sleep for AsyncIoSleep {
     fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
         let moment = self.timer.moment(deadline);
         self.alarm.set_at(moment);
-    }
-}
-
-impl<S> fmt::Debug for AsyncIoStream<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncIoStream").finish_non_exhaustive()
     }
 }

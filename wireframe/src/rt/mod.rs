@@ -6,12 +6,16 @@ mod async_io;
 mod futures_io;
 
 use std::{io, net, pin::Pin, time::Duration};
+#[cfg(unix)]
+use std::{os::unix::net::UnixListener, path::PathBuf};
 
 use wireframe_proto::Instant;
 
 pub use address::Address;
 #[cfg(feature = "async-io")]
-pub use async_io::{AsyncIoListener, AsyncIoStream, AsyncIoTcp, AsyncIoTimer, ShutDown};
+pub use async_io::{
+    AsyncIoListener, AsyncIoStream, AsyncIoTimer, BlockingListener, BlockingStream,
+};
 pub use futures_io::FuturesIo;
 
 use crate::{driver::Environment, server::Listener, transport::Transport};
@@ -49,6 +53,13 @@ pub trait Runtime: Sized + 'static {
     /// A TCP socket that takes connections.
     type TcpListener: Listener<Transport = Self::TcpStream>;
 
+    /// A connection over a socket of the file system.
+    #[cfg(unix)]
+    type UnixStream: Transport + 'static;
+    /// A socket of the file system that takes connections.
+    #[cfg(unix)]
+    type UnixListener: Listener<Transport = Self::UnixStream>;
+
     /// The timer and the spawner of the runtime that this is called in.
     fn environment() -> Environment;
 
@@ -67,6 +78,18 @@ pub trait Runtime: Sized + 'static {
     ///
     /// The runtime does not take the socket on.
     fn listen(listener: net::TcpListener) -> io::Result<Self::TcpListener>;
+
+    /// Connects to a socket of the file system.
+    #[cfg(unix)]
+    fn connect_unix(path: PathBuf) -> impl Future<Output = io::Result<Self::UnixStream>> + Send;
+
+    /// As [`listen`](Self::listen), on a socket of the file system.
+    ///
+    /// # Errors
+    ///
+    /// The runtime does not take the socket on.
+    #[cfg(unix)]
+    fn listen_unix(listener: UnixListener) -> io::Result<Self::UnixListener>;
 }
 
 /// The present plus some time.

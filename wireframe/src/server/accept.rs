@@ -107,7 +107,7 @@ fn start<P: Protocol, T: Transport + 'static>(
         let refused = Refused { driver, refusal };
         return environment.tasks.spawn_unabortable(refused);
     }
-    let place = handle.enter(driver.push_handle().connection());
+    let place = handle.enter(&driver.push_handle().connection());
     let served = Served { driver, place };
     environment.tasks.spawn_unabortable(served);
 }

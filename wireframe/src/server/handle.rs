@@ -156,12 +156,12 @@ impl ServerHandle {
         .await
     }
 
-    pub(super) fn enter(&self, connection: ConnectionHandle) -> Place {
+    pub(super) fn enter(&self, connection: &ConnectionHandle) -> Place {
         let id = connection.id();
         let mut state = lock(&self.state);
         let stage = state.stage;
         state.connections.insert(id, connection.clone());
-        if let Some(address) = address_of(&connection) {
+        if let Some(address) = address_of(connection) {
             *state.addresses.entry(address).or_default() += 1;
         }
         drop(state);

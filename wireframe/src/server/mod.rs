@@ -6,12 +6,15 @@ mod limits;
 mod report;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
+mod sockets;
+#[cfg(unix)]
+mod unix;
 
 use std::{
     fmt,
     future::poll_fn,
     io,
-    net::{self, SocketAddr},
+    net::SocketAddr,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -20,7 +23,9 @@ pub use accept::serve;
 pub use handle::ServerHandle;
 pub use limits::{ConnectionLimits, WhenFull};
 pub use report::ShutdownReport;
+pub use sockets::{ListenOptions, Stream};
 
+use self::sockets::Sockets;
 use crate::{
     app::WireframeApp,
     error::BuildError,
@@ -45,18 +50,17 @@ pub trait Listener: Send {
 /// An accepted connection: its transport and the peer's address, if it has one.
 pub type Accepted<T> = (T, Option<SocketAddr>);
 
-/// A server on a TCP socket. The adapter of each runtime has its own.
+/// A server over TCP, or sockets of the file system. The adapter of each runtime has its own.
 pub struct Server<R: Runtime> {
-    listener: R::TcpListener,
-    address: SocketAddr,
+    sockets: Sockets<R>,
     handle: ServerHandle,
     limits: ConnectionLimits,
     triggers: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<R: Runtime> Server<R> {
-    /// Listens on `address`, or, if that stands for several, on the first that can be
-    /// listened on. Port 0 is any free port.
+    /// Listens on `address`, or, if that is a name that stands for several, on the first
+    /// that can be listened on. Port 0 is any free port.
     ///
     /// # Errors
     ///
@@ -66,22 +70,75 @@ impl<R: Runtime> Server<R> {
     ///
     /// Dropping the future leaves no socket open.
     pub async fn bind(address: impl Into<Address>) -> io::Result<Self> {
-        let address = address.into();
-        let listener = net::TcpListener::bind(&*address.resolve::<R>().await?)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            address: listener.local_addr()?,
-            listener: R::listen(listener)?,
+        Self::bind_with(address, &ListenOptions::default()).await
+    }
+
+    /// As [`bind`](Self::bind), with options.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be resolved or listened on, or an option cannot be set.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(
+        address: impl Into<Address>,
+        options: &ListenOptions,
+    ) -> io::Result<Self> {
+        let server = Self {
+            sockets: Sockets::new(),
             handle: ServerHandle::default(),
             limits: ConnectionLimits::default(),
             triggers: Vec::new(),
-        })
+        };
+        server.and_bind_with(address, options).await
     }
 
-    /// The address that it listens on.
-    #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.address
+    /// Listens on one more address, for the same app.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn and_bind(self, address: impl Into<Address>) -> io::Result<Self> {
+        self.and_bind_with(address, &ListenOptions::default()).await
+    }
+
+    /// As [`and_bind`](Self::and_bind), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_with`](Self::bind_with).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn and_bind_with(
+        mut self,
+        address: impl Into<Address>,
+        options: &ListenOptions,
+    ) -> io::Result<Self> {
+        self.sockets.listen(address.into(), options).await?;
+        Ok(self)
+    }
+
+    /// The TCP address that it listens on, the first one if there are several.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if it listens on none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let none = io::ErrorKind::AddrNotAvailable;
+        self.sockets.tcp_address().ok_or_else(|| none.into())
+    }
+
+    /// All that it listens on, in the order of the calls.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.sockets.addresses()
     }
 
     /// What shuts it down.
@@ -110,10 +167,7 @@ impl<R: Runtime> Server<R> {
     /// # }
     /// ```
     #[must_use]
-    pub fn shutdown_on<T: Future>(mut self, trigger: T) -> Self
-    where
-        T: Send + 'static,
-    {
+    pub fn shutdown_on(mut self, trigger: impl Future + Send + 'static) -> Self {
         self.triggers.push(Box::pin(async move {
             trigger.await;
         }));
@@ -137,7 +191,7 @@ impl<R: Runtime> Server<R> {
     ) -> Result<ShutdownReport, BuildError> {
         let (handle, mut triggers) = (self.handle, self.triggers);
         let environment = R::environment();
-        let served = serve(self.listener, app, environment, handle.clone(), self.limits);
+        let served = serve(self.sockets, app, environment, handle.clone(), self.limits);
         let mut served = pin!(served);
         poll_fn(|cx| {
             if triggers
@@ -156,7 +210,7 @@ impl<R: Runtime> Server<R> {
 impl<R: Runtime> fmt::Debug for Server<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("address", &self.address)
+            .field("addresses", &self.addresses().collect::<Vec<_>>())
             .field("handle", &self.handle)
             .finish_non_exhaustive()
     }

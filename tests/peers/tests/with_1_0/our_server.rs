@@ -41,7 +41,7 @@ async fn our_server() -> OurServer {
         .await
         .expect("a free loopback port");
     OurServer {
-        addr: server.local_addr(),
+        addr: server.local_addr().expect("a bound socket"),
         handle: server.handle(),
         run: tokio::spawn(server.serve(WireframeApp::new().route(ECHO, echo))),
     }

@@ -131,7 +131,7 @@ fn a_message_that_would_begin_is_refused_by_its_header_or_whole_alike() {
 fn a_limit_of_its_own_is_named_before_that_of_all() {
     // rule: LIM-6, REASM-2
     let mut config = small();
-    config.limits.max_message_size = Some(nonzero(50));
+    config.fragments.max_message_size = Some(nonzero(50));
     let mut connection = raw(Multiplexed::new(), config);
     connection.refuse_messages(Some(SHORT));
     feed(&mut connection, &fragment(1, 0, Some(51), false, b"begins"));

@@ -1,0 +1,212 @@
+//! The sockets of a server: several, over TCP and of the file system.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Accepted, Listener};
+use crate::{
+    rt::{Address, Runtime},
+    transport::Transport,
+};
+
+/// How a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Most connections that the operating system keeps until the server takes them. The
+    /// system may have a bound of its own. Default 1024.
+    pub backlog: u16,
+    /// Whether other sockets may listen on the same TCP address, each with a share of its
+    /// connections; all of them must say so. Only on unix. Default no.
+    pub reuse_port: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            reuse_port: false,
+        }
+    }
+}
+
+/// A connection over TCP, or over a socket of the file system.
+pub enum Stream<R: Runtime> {
+    /// Over TCP.
+    Tcp(R::TcpStream),
+    /// Over a socket of the file system. Boxed so that the others take no more room.
+    #[cfg(unix)]
+    Unix(Box<R::UnixStream>),
+}
+
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Self::Tcp($inner) => $call,
+            #[cfg(unix)]
+            Self::Unix($inner) => $call,
+        }
+    };
+}
+
+impl<R: Runtime> Transport for Stream<R> {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+
+    #[inline]
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, chunks))
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    #[inline]
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_close(cx))
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        either!(self, stream => stream.is_write_vectored())
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Stream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Tcp(..)",
+            #[cfg(unix)]
+            Self::Unix(_) => "Unix(..)",
+        })
+    }
+}
+
+/// The sockets of a server, which take turns.
+pub(super) struct Sockets<R: Runtime> {
+    listening: Vec<Listening<R>>,
+    next: usize,
+}
+
+enum Listening<R: Runtime> {
+    Tcp(R::TcpListener, SocketAddr),
+    #[cfg(unix)]
+    Unix(R::UnixListener, super::unix::SocketFile),
+}
+
+impl<R: Runtime> Sockets<R> {
+    pub(super) const fn new() -> Self {
+        Self {
+            listening: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Listens on one more address.
+    pub(super) async fn listen(
+        &mut self,
+        address: Address,
+        options: &ListenOptions,
+    ) -> io::Result<()> {
+        #[cfg(unix)]
+        if let Some(path) = address.path() {
+            let (listener, file) = super::unix::listen(path, options)?;
+            let listener = R::listen_unix(listener)?;
+            self.listening.push(Listening::Unix(listener, file));
+            return Ok(());
+        }
+        let mut last = None;
+        for address in address.resolve::<R>().await? {
+            match listen_tcp(address, options) {
+                Ok(listener) => {
+                    let address = listener.local_addr()?;
+                    let listener = R::listen(listener)?;
+                    self.listening.push(Listening::Tcp(listener, address));
+                    return Ok(());
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    /// Where it listens, in the order of the calls.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.listening.iter().map(|listening| match listening {
+            Listening::Tcp(_, address) => (*address).into(),
+            #[cfg(unix)]
+            Listening::Unix(_, file) => Address::unix(file.path()),
+        })
+    }
+
+    /// The first TCP address.
+    pub(super) fn tcp_address(&self) -> Option<SocketAddr> {
+        self.listening.iter().find_map(|listening| match listening {
+            Listening::Tcp(_, address) => Some(*address),
+            #[cfg(unix)]
+            Listening::Unix(..) => None,
+        })
+    }
+}
+
+/// As the standard library listens, but for the options.
+fn listen_tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // On Windows this would let others take the port away.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl<R: Runtime> Listener for Sockets<R> {
+    type Transport = Stream<R>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Stream<R>>>> {
+        for _ in 0..self.listening.len() {
+            let index = self.next;
+            self.next = (index + 1) % self.listening.len();
+            let accepted = match self.listening.get_mut(index) {
+                Some(Listening::Tcp(listener, _)) => listener
+                    .poll_accept(cx)
+                    .map_ok(|(stream, address)| (Stream::Tcp(stream), address)),
+                #[cfg(unix)]
+                Some(Listening::Unix(listener, _)) => listener
+                    .poll_accept(cx)
+                    .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
+                None => Poll::Pending,
+            };
+            if accepted.is_ready() {
+                return accepted;
+            }
+        }
+        Poll::Pending
+    }
+}
