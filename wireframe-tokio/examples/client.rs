@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use wireframe::{
     Backoff, BuildError, CallError, Client, Clock, Envelope, EnvelopeProtocol, PushCapacity,
-    PushHandle, Response, WireframeApp, server::ServerHandle,
+    PushHandle, Response, WireframeApp,
+    server::{ServerHandle, ShutdownReport},
 };
 use wireframe_tokio::{Server, connect_with, reconnecting};
 
@@ -135,7 +136,7 @@ async fn again_and_again(address: SocketAddr) -> Outcome {
 }
 // ANCHOR_END: reconnecting
 
-type Served = JoinHandle<Result<(), BuildError>>;
+type Served = JoinHandle<Result<ShutdownReport, BuildError>>;
 
 async fn start() -> std::io::Result<(SocketAddr, ServerHandle, Served)> {
     let server = Server::bind("127.0.0.1:0").await?;
