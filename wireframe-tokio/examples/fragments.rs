@@ -280,8 +280,8 @@ async fn up_and_down(name: &str, strategy: impl Strategy) -> Result<Units, Box<d
     Ok(units)
 }
 
-/// A link to a server that takes 3 ms for each 64 KiB of what the server says, so half a
-/// second for 10 MB.
+/// A link to a server that takes 6 ms for each 64 KiB of what the server says, so a second
+/// for 10 MB.
 async fn slow_link(server: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -304,7 +304,7 @@ async fn slow_link(server: SocketAddr) -> io::Result<SocketAddr> {
                 return to_client.shutdown().await;
             };
             to_client.write_all(piece).await?;
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            tokio::time::sleep(Duration::from_millis(6)).await;
         }
     });
     Ok(address)

@@ -1,5 +1,6 @@
 //! Pushes whose peer goes away between two of their fragments.
 
+use bytes::Bytes;
 use wireframe::{
     DeadLetterReason, Envelope, Priority, PushCapacity, PushError, PushLimits, TryPushError,
     WireframeApp, dead_letter_queue,
@@ -8,9 +9,10 @@ use wireframe_tests::{Gauge, ended, narrow, on_each_runtime, open_envelope, soon
 
 use super::{bytes, nonzero, over, wire::Wire};
 
-/// A push of 8 MiB, which no socket's buffers take.
-fn large(id: u32) -> Envelope {
-    Envelope::new(id, bytes(8 << 20))
+/// Frames of 2 MiB, which such narrow sockets do not take.
+fn large() -> impl Fn(u32) -> Envelope + Clone {
+    let payload = Bytes::from(bytes(2 << 20));
+    move |id| Envelope::new(id, payload.clone())
 }
 
 fn one_at_a_time() -> PushLimits {
@@ -20,6 +22,7 @@ fn one_at_a_time() -> PushLimits {
 #[test]
 fn a_push_that_is_cut_off_is_a_dead_letter_once_and_its_slot_is_free() {
     // rule: DLQ-2, PUSH-9, PUSH-6
+    let large = large();
     on_each_runtime(|| async {
         for wire in [Wire::Multiplexed, Wire::LenFlag] {
             let (sender, letters) = dead_letter_queue(nonzero(10));
@@ -39,8 +42,8 @@ fn a_push_that_is_cut_off_is_a_dead_letter_once_and_its_slot_is_free() {
                 }
             }
             let waiting = {
-                let push = push.clone();
-                tokio::spawn(async move { push.push_low_priority(large(3)).await })
+                let (push, third) = (push.clone(), large(3));
+                tokio::spawn(async move { push.push_low_priority(third).await })
             };
             let refused = push.try_push(Priority::Low, large(4));
             assert!(matches!(refused, Err(TryPushError::Full(_))));
@@ -74,6 +77,7 @@ fn a_push_that_is_cut_off_is_a_dead_letter_once_and_its_slot_is_free() {
 #[test]
 fn a_push_keeps_its_slot_until_its_last_fragment_has_gone() {
     // rule: PUSH-1, PUSH-9
+    let large = large();
     on_each_runtime(|| async {
         let app = WireframeApp::new().push_limits(one_at_a_time());
         let wire = Wire::Multiplexed;

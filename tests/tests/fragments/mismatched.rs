@@ -51,18 +51,45 @@ async fn ends(server: Option<Wire>, client: Option<Wire>) -> (CloseReason, Close
 
 #[test]
 fn ends_of_different_framings_say_what_they_did_not_understand() {
-    on_one_thread(async {
-        let all = [
+    // rule: FRAME-2, LIM-1, LIM-3, FRAG-3, FRAG-4
+    let (flag, seq, named) = (Wire::LenFlag, Wire::LenSeq, Wire::Multiplexed);
+    let flags = "malformed input: flags 0x00: neither a fragment nor a whole message";
+    let number = "malformed input: packet number 17, expected 0";
+    let frame = "a frame was not completed in time";
+    let message = "a message was not completed in time";
+    let cases = [
+        (None, Some(flag), "max_frame_len is 1048576, got 2148597760"),
+        (None, Some(seq), "max_frame_len is 1048576, got 285212672"),
+        (
             None,
-            Some(Wire::LenFlag),
-            Some(Wire::LenSeq),
-            Some(Wire::Multiplexed),
-        ];
-        for server in all {
-            for client in all.into_iter().filter(|&client| client != server) {
-                let (s, c) = ends(server, client).await;
-                eprintln!("{server:?} {client:?}: {s} | {c}");
-            }
+            Some(named),
+            "max_frame_len is 1048576, got 1862270976",
+        ),
+        (Some(flag), None, message),
+        (Some(flag), Some(seq), frame),
+        (Some(flag), Some(named), frame),
+        (Some(seq), None, number),
+        (Some(seq), Some(flag), frame),
+        (Some(seq), Some(named), number),
+        (Some(named), None, flags),
+        (Some(named), Some(flag), flags),
+        (Some(named), Some(seq), flags),
+    ];
+    on_one_thread(async {
+        for (server, client, word) in cases {
+            let (reason, said) = ends(server, client).await;
+            assert_eq!(reason.to_string(), word, "{server:?}, {client:?}");
+            // The client does not understand the server's last word either.
+            assert!(
+                matches!(
+                    said,
+                    CloseReason::Malformed(_)
+                        | CloseReason::Limit(_)
+                        | CloseReason::UnexpectedEof(_)
+                        | CloseReason::MessageEof { .. }
+                ),
+                "{server:?}, {client:?}: {said}"
+            );
         }
     });
 }

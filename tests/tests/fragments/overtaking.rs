@@ -13,8 +13,7 @@ use super::{
 const DOWNLOAD: u32 = 1;
 const NOTICE: u32 = 9;
 
-/// Bytes of the answer.
-const LEN: usize = 64 << 20;
+const MIB: usize = 1 << 20;
 
 /// Encoded bytes from which on nothing more is encoded, by default.
 const HIGH_WATER: usize = 64 * 1024;
@@ -40,11 +39,7 @@ impl Seen {
             let unit = wire.next(peer).await.expect("the connection is up");
             let begins = self.position;
             self.position += unit.len();
-            let is_notice = match wire {
-                Wire::Multiplexed => unit.id.is_none(),
-                _ => false,
-            };
-            if is_notice {
+            if wire == Wire::Multiplexed && unit.id.is_none() {
                 let notice = open_envelope(&unit.payload);
                 self.notices.push((notice.payload, begins));
             } else {
@@ -85,7 +80,7 @@ async fn begin(wire: Wire, answer: &Bytes) -> Lone<wireframe::EnvelopeProtocol> 
 #[test]
 fn a_high_push_waits_for_the_transmit_buffer_and_one_fragment_of_a_large_answer() {
     // rule: SEL-7, SEL-8
-    let expected = Bytes::from(bytes(LEN));
+    let expected = Bytes::from(bytes(64 * MIB));
     on_each_runtime(|| async {
         let wire = Wire::Multiplexed;
         let mut lone = begin(wire, &expected).await;
@@ -95,7 +90,7 @@ fn a_high_push_waits_for_the_transmit_buffer_and_one_fragment_of_a_large_answer(
         let mut bounds = Vec::new();
         // The peer does not read at first, and then it does.
         Gauge::blocked(&mut lone.gauge).await;
-        for (at, text) in [(0, "first"), (LEN / 4, "second"), (LEN / 2, "third")] {
+        for (at, text) in [(0, "first"), (16 * MIB, "second"), (32 * MIB, "third")] {
             seen.read(wire, &mut lone.peer, at).await;
             bounds.push((text, push(&handle, &lone.gauge, text)));
         }
@@ -115,7 +110,7 @@ fn a_high_push_waits_for_the_transmit_buffer_and_one_fragment_of_a_large_answer(
 #[test]
 fn without_ids_a_high_push_waits_for_the_whole_answer() {
     // rule: SEL-7
-    let expected = Bytes::from(bytes(LEN));
+    let expected = Bytes::from(bytes(16 * MIB));
     on_each_runtime(|| async {
         let wire = Wire::LenFlag;
         let mut lone = begin(wire, &expected).await;
@@ -123,7 +118,7 @@ fn without_ids_a_high_push_waits_for_the_whole_answer() {
         let driver = tokio::spawn(lone.driver);
         Gauge::blocked(&mut lone.gauge).await;
         let elsewhere = push(&handle, &lone.gauge, "at last");
-        assert!(elsewhere < LEN / 2, "the answer is under way");
+        assert!(elsewhere < 8 * MIB, "the answer is under way");
         let mut seen = Seen::default();
         seen.read(wire, &mut lone.peer, usize::MAX).await;
         assert!(seen.is_the_whole_answer(&expected));

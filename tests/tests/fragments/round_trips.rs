@@ -88,8 +88,10 @@ fn single_bytes_make_the_same_messages() {
         for wire in Wire::ALL {
             let server = start(app(wire)).await;
             let mut peer = Raw::connect(server.address).await;
+            let full = wire.most() - HEAD;
             let short = payloads(wire).filter(|payload| payload.len() < 40_000);
-            for payload in short {
+            // Of the long ones that which takes two units is enough.
+            for payload in short.filter(|payload| payload.len() < 2 || payload.len() > full) {
                 let len = payload.len();
                 let request = Record::new(ECHO, payload);
                 for byte in wire.request(&request) {
