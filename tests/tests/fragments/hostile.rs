@@ -153,8 +153,9 @@ fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
         let units = [
             piece(1, 0),
             piece(2, 0),
-            // A gap, and the rest of that message, twice.
+            // A gap, and all of that message once more.
             piece(1, 2),
+            piece(1, 0),
             piece(1, 1),
             piece(1, 2),
             piece(2, 1),
