@@ -20,14 +20,15 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpSocket},
+    task::JoinHandle,
 };
 use wireframe::{
-    AnswerOrder, Config, Context, CorrelationId, Envelope, EnvelopeProtocol, FragmentLimits,
-    FragmentMeta, FragmentStrategy, Heartbeat, LenFlag32K, LengthDelimited, Malformed, Multiplexed,
-    Reaction, Role, State, Unencodable, View, WireframeApp, WireframeProtocol,
-    proto::EnvelopeCodec,
+    AnswerOrder, App, CloseReason, Config, Context, CorrelationId, Driver, Envelope,
+    EnvelopeProtocol, FragmentLimits, FragmentMeta, FragmentStrategy, Heartbeat, LenFlag32K,
+    LengthDelimited, Malformed, Multiplexed, Reaction, Role, State, Unencodable, View,
+    WireframeApp, WireframeProtocol, proto::EnvelopeCodec,
 };
-use wireframe_tokio::{Server, connect_with};
+use wireframe_tokio::{Tokio, connect_with, environment};
 
 const UPLOAD: u32 = 1;
 const DOWNLOAD: u32 = 2;
@@ -249,18 +250,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Sends 10 MB to a server and fetches 10 MB from it; returns what has come.
 async fn up_and_down(name: &str, strategy: impl Strategy) -> Result<Units, Box<dyn Error>> {
     let file = Bytes::from(bytes(LEN));
-    let server_socket = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server_socket.local_addr()?, server_socket.handle());
-    let served = tokio::spawn(server_socket.serve(server(strategy.clone(), file.clone())));
+    let (address, served) = serve_one(server(strategy.clone(), file.clone()).build()?)?;
     let wire = Wire::default();
     let client = connect_with(slow_link(address).await?, client(strategy, &wire)).await?;
 
     let said = client.call(Envelope::new(UPLOAD, file.clone())).await?;
     let expected = format!("{LEN} bytes, {:08x}", checksum(&file));
-    println!("{name}: upload: the handler got {:?}", said.payload);
     if said.payload != expected {
-        return Err(format!("expected {expected:?}").into());
+        return Err(format!("expected {expected}, got {:?}", said.payload).into());
     }
+    println!("{name}: upload: the handler got {expected}");
 
     let reply = client.call(Envelope::new(DOWNLOAD, "")).await?;
     if reply.payload != file {
@@ -275,20 +274,35 @@ async fn up_and_down(name: &str, strategy: impl Strategy) -> Result<Units, Box<d
     println!("{name}: download: {fragments} fragments, {overtaking} heartbeats between them");
 
     drop(client);
-    handle.shutdown();
-    served.await??;
-    Ok(units)
+    match served.await?? {
+        CloseReason::PeerClosed => Ok(units),
+        reason => Err(format!("the connection has ended: {reason}").into()),
+    }
 }
 
-/// A link to a server that takes 6 ms for each 64 KiB of what the server says, so a second
-/// for 10 MB.
+/// Serves one connection. What the link does not take waits in the server, where it can be
+/// overtaken, and not in the buffers of the socket.
+fn serve_one(app: App<Beating>) -> io::Result<(SocketAddr, JoinHandle<io::Result<CloseReason>>)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(64 * 1024)?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(1)?;
+    let address = listener.local_addr()?;
+    let served = tokio::spawn(async move {
+        let (stream, peer) = listener.accept().await?;
+        Ok(Driver::server(&app, Tokio(stream), Some(peer), &environment()).await)
+    });
+    Ok((address, served))
+}
+
+/// A link to a server that takes 3 ms for each 64 KiB of what the server says, so half a
+/// second for 10 MB.
 async fn slow_link(server: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         let (client, _) = listener.accept().await?;
         let socket = TcpSocket::new_v4()?;
-        // What waits for the link should do so in the server, where it can be overtaken.
         socket.set_recv_buffer_size(64 * 1024)?;
         let server = socket.connect(server).await?;
         let (mut from_client, mut to_client) = client.into_split();
@@ -304,7 +318,7 @@ async fn slow_link(server: SocketAddr) -> io::Result<SocketAddr> {
                 return to_client.shutdown().await;
             };
             to_client.write_all(piece).await?;
-            tokio::time::sleep(Duration::from_millis(6)).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
         }
     });
     Ok(address)
