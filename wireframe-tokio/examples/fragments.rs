@@ -86,6 +86,7 @@ impl WireframeProtocol for Beating {
 
 // ANCHOR: handlers
 /// Is given the whole message, however it came.
+#[expect(clippy::needless_pass_by_value, reason = "as handlers take it")]
 fn upload(body: Bytes) -> String {
     format!("{} bytes, {:08x}", body.len(), checksum(&body))
 }
