@@ -12,7 +12,7 @@ mod wire;
 use std::num::NonZeroUsize;
 
 use wireframe::{
-    FragmentLimits, LenFlag32K, LenSeq16M, Multiplexed, Protocol, WireframeApp, proto::Config,
+    Config, FragmentLimits, LenFlag32K, LenSeq16M, Multiplexed, Protocol, WireframeApp,
 };
 
 use self::wire::Wire;
