@@ -15,12 +15,13 @@ use crate::{
 };
 
 impl<P: WireframeProtocol> Connection<P> {
-    /// Whether a unit is not a whole message by itself.
+    /// Whether a unit belongs to a message, or says something of one that has to be judged.
     #[inline]
     pub(super) fn is_fragment(&self, meta: &FragmentMeta) -> bool {
-        !meta.is_final
-            || meta.msg_id.is_some()
-            || (!meta.alone && self.reassembler.as_ref().is_some_and(|r| r.has_anonymous()))
+        let says_more =
+            meta.msg_id.is_some() || meta.seq.is_some() || meta.total_message_len.is_some();
+        let belongs = || self.reassembler.as_ref().is_some_and(|r| r.has_anonymous());
+        !meta.alone && (!meta.is_final || says_more || belongs())
     }
 
     fn bounds(&self) -> Bounds {

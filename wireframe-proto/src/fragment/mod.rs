@@ -34,7 +34,8 @@ pub struct FragmentMeta {
     pub seq: Option<u32>,
     /// The protocol's own word about the message, such as an opcode.
     pub tag: u32,
-    /// Whether the unit belongs to no message under way and is delivered at once.
+    /// Whether the unit belongs to no message under way, whatever its id, and is delivered
+    /// at once.
     pub alone: bool,
     /// Outbound: no command was in flight when the message began. All its units say so.
     pub unsolicited: bool,

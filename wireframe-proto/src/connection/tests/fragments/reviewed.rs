@@ -1,0 +1,99 @@
+//! What is easily got wrong about fragments.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{RawConnection, events, feed, fragment, over, raw, whole};
+use crate::{CloseReason, Config, Event, FragmentMeta, FragmentStrategy, Malformed, Unencodable};
+
+/// Headers of one byte, which say what stands in that place of a list.
+#[derive(Clone)]
+struct Listed {
+    headers: Vec<FragmentMeta>,
+    reuse_panics: bool,
+}
+
+impl FragmentStrategy<Bytes> for Listed {
+    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
+        let header = src.first().map(|&n| self.headers[usize::from(n)].clone());
+        Ok(header.map(|meta| (meta, 1)))
+    }
+
+    fn encode_header(
+        &mut self,
+        _: &mut Vec<u8>,
+        _: &Bytes,
+        _: &FragmentMeta,
+    ) -> Result<(), Unencodable> {
+        Err(Unencodable::new("only read"))
+    }
+
+    fn reuses_message_ids(&self) -> bool {
+        assert!(!self.reuse_panics, "over a fragment");
+        false
+    }
+}
+
+fn listed(config: Config, headers: &[FragmentMeta]) -> RawConnection<Listed> {
+    let framing = Listed {
+        headers: headers.into(),
+        reuse_panics: false,
+    };
+    raw(framing, config)
+}
+
+fn meta(len: u64, change: impl FnOnce(&mut FragmentMeta)) -> FragmentMeta {
+    let mut meta = FragmentMeta::whole(len);
+    change(&mut meta);
+    meta
+}
+
+fn push(body: &'static [u8]) -> Event<Bytes> {
+    Event::Push(Bytes::from_static(body))
+}
+
+#[test]
+fn a_unit_that_stands_alone_belongs_to_no_message_whatever_its_id() {
+    // rule: FRAME-3
+    let begin = meta(1, |meta| {
+        meta.msg_id = Some(7);
+        meta.is_final = false;
+    });
+    let alone = meta(1, |meta| {
+        meta.msg_id = Some(7);
+        meta.alone = true;
+    });
+    let end = meta(1, |meta| meta.msg_id = Some(7));
+    let mut receiver = listed(Config::default(), &[begin, alone, end]);
+    feed(&mut receiver, b"\0a\x01!\x02b");
+    assert_eq!(events(&mut receiver), [push(b"!"), push(b"ab")]);
+}
+
+#[test]
+fn a_number_without_a_beginning_is_a_gap_even_in_a_last_fragment() {
+    // rule: REASM-4
+    let first = meta(1, |meta| {
+        meta.seq = Some(0);
+        meta.is_final = false;
+    });
+    let last = meta(1, |meta| meta.seq = Some(1));
+    let mut receiver = listed(Config::default(), &[first, last]);
+    // The last one comes twice: there is no message any more that it could belong to.
+    feed(&mut receiver, b"\0a\x01b\x01b");
+    let error = Malformed::new("sequence gap: expected fragment 0, got 1");
+    let closing = Event::Closing(CloseReason::Malformed(error));
+    assert_eq!(events(&mut receiver), [push(b"ab"), closing]);
+}
+
+#[test]
+fn a_total_binds_a_message_of_one_unit_too() {
+    // rule: REASM-7
+    let right = meta(1, |meta| meta.total_message_len = Some(1));
+    let wrong = meta(1, |meta| meta.total_message_len = Some(2));
+    let mut receiver = listed(Config::default(), &[right, wrong]);
+    feed(&mut receiver, b"\0a\x01b");
+    let error = Malformed::new("message of 1 bytes, declared with 2");
+    let closing = Event::Closing(CloseReason::Malformed(error));
+    assert_eq!(events(&mut receiver), [push(b"a"), closing]);
+}
