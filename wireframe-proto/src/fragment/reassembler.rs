@@ -218,7 +218,8 @@ impl Reassembler {
             return Ok(());
         }
         let capacity = partial.map_or(0, Partial::capacity);
-        let needed = (self.allocated - capacity) as u64 + size.max(capacity as u64);
+        let others = (self.allocated - capacity) as u64;
+        let needed = others.saturating_add(size.max(capacity as u64));
         at_most("max_partial_bytes", bounds.bytes, needed)
     }
 

@@ -1,11 +1,15 @@
 //! What is easily got wrong about fragments.
 
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 
 use super::{RawConnection, events, feed, fragment, over, raw, whole};
-use crate::{CloseReason, Config, Event, FragmentMeta, FragmentStrategy, Malformed, Unencodable};
+use crate::{
+    CloseReason, Config, Event, FragmentMeta, FragmentStrategy, LimitExceeded, Malformed,
+    Unencodable, config::nonzero,
+};
 
 /// Headers of one byte, which say what stands in that place of a list.
 #[derive(Clone)]
@@ -96,4 +100,28 @@ fn a_total_binds_a_message_of_one_unit_too() {
     let error = Malformed::new("message of 1 bytes, declared with 2");
     let closing = Event::Closing(CloseReason::Malformed(error));
     assert_eq!(events(&mut receiver), [push(b"a"), closing]);
+}
+
+#[test]
+fn lengths_beyond_all_memory_are_refused_by_the_limit() {
+    // rule: REASM-2, LIM-10
+    let mut config = Config::default();
+    config.limits.max_frame_len = NonZeroUsize::MAX;
+    config.limits.max_partial_bytes = Some(nonzero(1_000));
+    let named = |id, len| {
+        meta(len, |meta| {
+            meta.msg_id = Some(id);
+            meta.is_final = false;
+        })
+    };
+    let most = usize::MAX as u64;
+    let mut receiver = listed(config, &[named(1, 1), named(2, most)]);
+    feed(&mut receiver, b"\0a\x01");
+    let limit = LimitExceeded {
+        limit: "max_partial_bytes",
+        value: 1_000,
+        got: most.saturating_add(2),
+    };
+    let closing = Event::Closing(CloseReason::Limit(limit));
+    assert_eq!(events(&mut receiver), [closing]);
 }
