@@ -24,14 +24,17 @@ impl<P: WireframeProtocol> Connection<P> {
         !meta.alone && (!meta.is_final || says_more || belongs())
     }
 
-    fn bounds(&self) -> Bounds {
-        Bounds::new(&self.config, self.framing.reuses_message_ids())
+    fn bounds(&mut self) -> Bounds {
+        self.in_user_code = true;
+        let reuses_ids = self.framing.reuses_message_ids();
+        self.in_user_code = false;
+        Bounds::new(&self.config, reuses_ids)
     }
 
     /// Refuses a fragment of which only the header has come, if its payload would cross
     /// a bound.
     #[inline]
-    pub(super) fn check_fragment(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+    pub(super) fn check_fragment(&mut self, meta: &FragmentMeta) -> Result<(), CloseReason> {
         match self.is_fragment(meta) {
             false => Ok(()),
             true => self.check_bounds(meta),
@@ -39,10 +42,11 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     #[cold]
-    fn check_bounds(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+    fn check_bounds(&mut self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+        let bounds = self.bounds();
         match &self.reassembler {
-            Some(reassembler) => reassembler.check(meta, &self.bounds()),
-            None => Reassembler::default().check(meta, &self.bounds()),
+            Some(reassembler) => reassembler.check(meta, &bounds),
+            None => Reassembler::default().check(meta, &bounds),
         }
     }
 

@@ -1,14 +1,14 @@
 //! What is easily got wrong about fragments.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 
 use super::{RawConnection, events, feed, fragment, over, raw, whole};
 use crate::{
-    CloseReason, Config, Event, FragmentMeta, FragmentStrategy, LimitExceeded, Malformed,
-    Unencodable, config::nonzero,
+    CloseReason, Config, Event, FragmentMeta, FragmentStrategy, Instant, LimitExceeded, Malformed,
+    State, Unencodable, config::nonzero,
 };
 
 /// Headers of one byte, which say what stands in that place of a list.
@@ -124,4 +124,30 @@ fn lengths_beyond_all_memory_are_refused_by_the_limit() {
     };
     let closing = Event::Closing(CloseReason::Limit(limit));
     assert_eq!(events(&mut receiver), [closing]);
+}
+
+#[test]
+fn a_framing_that_panics_over_an_id_ends_the_connection() {
+    // rule: HOOK-7
+    extern crate std;
+    let begin = meta(1, |meta| {
+        meta.msg_id = Some(7);
+        meta.is_final = false;
+    });
+    let framing = Listed {
+        headers: vec![begin],
+        reuse_panics: true,
+    };
+    // Judged with its header, and with its payload.
+    for wire in [&b"\0"[..], b"\0a"] {
+        let mut receiver: RawConnection<Listed> = raw(framing.clone(), Config::default());
+        feed(&mut receiver, wire);
+        let polled = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+            receiver.poll_event(Instant::ZERO)
+        }));
+        assert!(polled.is_err());
+        assert_eq!(receiver.state(), State::Closed);
+        let closed = Event::Closed(CloseReason::ProtocolPanicked);
+        assert_eq!(events(&mut receiver), [closed]);
+    }
 }
