@@ -56,8 +56,9 @@ impl<P: WireframeProtocol> Connection<P> {
         meta: FragmentMeta,
         payload: Bytes,
     ) -> Result<Taken, CloseReason> {
-        let (bounds, now) = (self.bounds(), self.reading.at(self.now));
+        let bounds = self.bounds();
         let reassembler = self.reassembler.get_or_insert_default();
+        let now = reassembler.clock.at(self.now);
         let taken = reassembler.take(meta, payload, now, &bounds);
         if let Ok(Taken::Dropped(message)) = &taken {
             tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
@@ -65,16 +66,29 @@ impl<P: WireframeProtocol> Connection<P> {
         taken
     }
 
-    /// When the first of the messages that have begun must be whole, on the reading clock.
+    /// When the first of the messages that have begun must be whole.
     pub(super) fn reassembly_deadline(&self) -> Option<Instant> {
-        self.reassembler.as_ref()?.deadline()
+        let reassembler = self.reassembler.as_ref()?;
+        reassembler.clock.due(reassembler.deadline()?)
     }
 
-    /// Drops the messages that are not whole at the given time of the reading clock.
+    /// Keeps the clock of the messages in step with whether anything is decoded.
+    #[inline]
+    pub(super) fn set_decoding(&mut self, decodes: bool) {
+        if let Some(reassembler) = &mut self.reassembler {
+            match decodes {
+                true => reassembler.clock.run(self.now),
+                false => reassembler.clock.stop(self.now),
+            }
+        }
+    }
+
+    /// Drops the messages that are not whole by now, though they should be.
     #[cold]
-    pub(super) fn expire_messages(&mut self, at: Instant) {
+    pub(super) fn expire_messages(&mut self) {
         let bounds = self.bounds();
         while let Some(reassembler) = &mut self.reassembler
+            && let at = reassembler.clock.at(self.now)
             && let Some((id, received)) = reassembler.expire(at, &bounds)
         {
             crate::steps::step();

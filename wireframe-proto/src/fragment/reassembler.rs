@@ -16,7 +16,7 @@ use crate::{
     error::{CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed},
     stats::FragmentStats,
     steps::step,
-    time::Instant,
+    time::{Instant, ReadingClock},
 };
 
 /// Ids of dropped messages that are remembered.
@@ -83,7 +83,7 @@ enum Known {
 
 /// Puts messages together.
 ///
-/// Time is that of the reading clock.
+/// Time is that of its clock.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembler {
     places: Vec<Partial>,
@@ -98,6 +98,8 @@ pub(crate) struct Reassembler {
     open: BTreeSet<(Instant, u32)>,
     /// Bytes allocated for them.
     allocated: usize,
+    /// Stands still whenever nothing is decoded: what has come of a message may wait.
+    pub(crate) clock: ReadingClock,
     stats: FragmentStats,
 }
 

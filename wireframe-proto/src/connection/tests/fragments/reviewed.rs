@@ -5,10 +5,13 @@ use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 
-use super::{RawConnection, events, feed, fragment, over, raw, whole};
+use super::{
+    super::support::{Frame, InOrder, Kind},
+    RawConnection, events, feed, fragment, over, raw, whole,
+};
 use crate::{
-    CloseReason, Config, Event, FragmentMeta, FragmentStrategy, Instant, LimitExceeded, Malformed,
-    State, Unencodable, config::nonzero,
+    CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
+    Instant, LimitExceeded, Malformed, Multiplexed, State, Unencodable, config::nonzero,
 };
 
 /// Headers of one byte, which say what stands in that place of a list.
@@ -150,4 +153,46 @@ fn a_framing_that_panics_over_an_id_ends_the_connection() {
         let closed = Event::Closed(CloseReason::ProtocolPanicked);
         assert_eq!(events(&mut receiver), [closed]);
     }
+}
+
+#[test]
+fn a_message_has_its_time_while_its_fragments_wait_behind_an_exclusive_request() {
+    // rule: REASM-5, RESP-7, FRAME-4
+    let mut link = over(Multiplexed::new(), InOrder::default());
+    let message = Frame::request(None).wire().split_off(4);
+    let exclusive = Frame::new(Kind::Exclusive, []).wire().split_off(4);
+    let wire = [
+        fragment(1, 0, Some(message.len() as u64), false, &message[..1]),
+        whole(&exclusive),
+        fragment(1, 1, None, true, &message[1..]),
+    ];
+    link.receive_bytes(&wire.concat());
+    let first = link.started()[0];
+    // All of it has come: it is this end that does not look at it.
+    assert_eq!(link.due(), None);
+    link.pass_until(100_000);
+    link.connection.finish(first.id, End::Complete).unwrap();
+    assert_eq!(link.started().len(), 1);
+    assert_eq!(link.connection.stats().fragments.timed_out, 0);
+}
+
+#[test]
+fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
+    // rule: REASM-5, RESP-7
+    let mut link = over(Multiplexed::new(), InOrder::default());
+    let exclusive = Frame::new(Kind::Exclusive, []).wire().split_off(4);
+    link.receive_bytes(&fragment(1, 0, Some(9), false, b"a"));
+    assert_eq!(link.events(), []);
+    link.pass_until(10_000);
+    link.receive_bytes(&whole(&exclusive));
+    let first = link.started()[0];
+    link.pass_until(50_000);
+    link.connection.finish(first.id, End::Complete).unwrap();
+    assert_eq!(link.events(), []);
+    assert_eq!(link.due(), Some((DeadlineReason::Reassembly, 70_000)));
+    link.pass_until(70_000);
+    let [Event::MessageDropped(dropped)] = &link.events()[..] else {
+        panic!();
+    };
+    assert_eq!(dropped.why, DropReason::TimedOut);
 }
