@@ -65,7 +65,7 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         let id = self.name_message(frame)?;
         let chunks = self.transmit.take_since(mark, gap);
-        let unsolicited = self.commands.live() == 0;
+        let unsolicited = self.is_unsolicited();
         let mut splitter = Box::new(Splitter::new(chunks, cut, id, unsolicited));
         self.header.clear();
         let meta = splitter.next_unit();

@@ -37,7 +37,8 @@ pub struct FragmentMeta {
     /// Whether the unit belongs to no message under way, whatever its id, and is delivered
     /// at once.
     pub alone: bool,
-    /// Outbound: no command was in flight when the message began. All its units say so.
+    /// Outbound: no command was in flight when the message began, or, for a last word, when
+    /// the connection began to close. All its units say so.
     pub unsolicited: bool,
 }
 

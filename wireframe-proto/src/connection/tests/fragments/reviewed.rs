@@ -6,12 +6,12 @@ use core::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::{
-    super::support::{Frame, InOrder, Kind},
-    RawConnection, events, feed, fragment, over, raw, whole,
+    super::support::{Frame, InOrder, Kind, Link},
+    Framed, RawConnection, events, feed, fragment, over, raw, whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
-    Instant, LimitExceeded, Malformed, Multiplexed, State, Unencodable, config::nonzero,
+    Instant, LenSeq16M, LimitExceeded, Malformed, Multiplexed, State, Unencodable, config::nonzero,
 };
 
 /// Headers of one byte, which say what stands in that place of a list.
@@ -195,4 +195,48 @@ fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
         panic!();
     };
     assert_eq!(dropped.why, DropReason::TimedOut);
+}
+
+/// An exclusive command over numbered packets, of which one frame has been answered.
+fn answering(goodbye: Option<Frame>) -> (Link<Framed<InOrder, LenSeq16M>>, crate::RequestInfo) {
+    let inner = InOrder {
+        goodbye,
+        ..InOrder::default()
+    };
+    let mut link = over(LenSeq16M::default(), inner);
+    let mut request = Frame::new(Kind::Exclusive, []).wire().split_off(4);
+    request.splice(0..0, [4, 0, 0, 0]);
+    link.receive_bytes(&request);
+    let command = link.started()[0];
+    let row = Frame::numbered(1);
+    link.connection.respond(command.id, row).unwrap();
+    (link, command)
+}
+
+fn numbers(wire: &[u8]) -> Vec<u8> {
+    let mut numbers = vec![];
+    let mut rest = wire;
+    while let Some((&[len, 0, 0, number], payload)) = rest.split_first_chunk() {
+        numbers.push(number);
+        rest = &payload[usize::from(len)..];
+    }
+    numbers
+}
+
+#[test]
+fn the_last_word_to_a_command_is_not_unsolicited() {
+    // rule: FRAME-3, FRAG-4
+    let goodbye = Some(Frame::numbered(9));
+    let (mut link, command) = answering(goodbye.clone());
+    let mut sent = link.sent_bytes();
+    link.connection.finish(command.id, End::Panicked).unwrap();
+    sent.extend(link.sent_bytes());
+    assert_eq!(numbers(&sent), [1, 2]);
+    // Between commands it begins anew.
+    let (mut link, command) = answering(goodbye);
+    link.connection.finish(command.id, End::Complete).unwrap();
+    let mut sent = link.sent_bytes();
+    link.connection.handle_panic(link.now);
+    sent.extend(link.sent_bytes());
+    assert_eq!(numbers(&sent), [1, 0]);
 }
