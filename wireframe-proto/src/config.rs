@@ -46,8 +46,8 @@ pub struct Limits {
     /// counts too. Default 64.
     pub max_partial_messages: NonZeroUsize,
     /// Most bytes of memory that the peer's messages may take together until they are
-    /// whole, counted as they are allocated. Default `None`: 4 times the most bytes of a
-    /// message.
+    /// whole, counted as they are allocated. Messages of this end go beside each other up to
+    /// so many bytes. Default `None`: 4 times the most bytes of a message.
     pub max_partial_bytes: Option<NonZeroUsize>,
     /// Most fragments of one message of the peer. Default `None`: the most bytes of a
     /// message divided by 256, and 16 more.

@@ -63,7 +63,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if len / cut.piece >= u32::MAX as usize {
             return Err(Unencodable::new("more fragments than can be numbered"));
         }
-        let id = self.name_message(frame)?;
+        let id = self.name_message(frame, len)?;
         let chunks = self.transmit.take_since(mark, gap);
         let unsolicited = self.is_unsolicited();
         let mut splitter = Box::new(Splitter::new(chunks, cut, id, unsolicited));
@@ -79,12 +79,13 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// Refuses a message that must not begin now. That was seen before, unless the frame
     /// has changed since, or its length was unknown.
-    fn name_message(&mut self, frame: &P::Frame) -> Result<Option<u64>, Unencodable> {
+    fn name_message(&mut self, frame: &P::Frame, len: usize) -> Result<Option<u64>, Unencodable> {
         let max = self.framing.max_message_id();
         let begun = self.begun.get_or_insert_with(Box::default);
         let most = self.config.limits.max_partial_messages.get();
         at_most("max_partial_messages", most, begun.len() + 1)?;
-        let mixes = max.is_some() && begun.all_have_ids();
+        let together = self.config.limits.partial_bytes();
+        let mixes = max.is_some() && begun.all_have_ids() && begun.have_room(len, together);
         let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
         let waits = !mixes || !begun.messages().all(may_interrupt);
         if waits && !begun.is_empty() {
@@ -196,10 +197,12 @@ impl<P: WireframeProtocol> Connection<P> {
         let Some(cut) = self.cut(frame) else {
             return true;
         };
-        !cut.splits(self.codec.encoded_len(frame))
+        let (len, limits) = (self.codec.encoded_len(frame), &self.config.limits);
+        !cut.splits(len)
             || (begun.all_have_ids()
                 && self.framing.max_message_id().is_some()
-                && begun.len() < self.config.limits.max_partial_messages.get())
+                && begun.len() < limits.max_partial_messages.get()
+                && begun.have_room(len, limits.partial_bytes()))
     }
 
     /// Asks the protocol for the ping that is owed, because only its frame tells whether

@@ -63,6 +63,11 @@ impl Splitter {
         }
     }
 
+    /// Bytes of the whole message.
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+
     /// The message's id.
     pub(crate) const fn id(&self) -> Option<u64> {
         self.id

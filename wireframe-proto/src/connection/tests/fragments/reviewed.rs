@@ -6,8 +6,10 @@ use core::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::{
-    super::support::{Frame, InOrder, Kind, Link},
-    Framed, RawConnection, events, feed, fragment, over, raw, whole,
+    super::support::{Correlated, Frame, InOrder, Kind, Link},
+    Framed, RawConnection, events, feed, fragment, multiplexed, over, raw,
+    taking_turns::letters,
+    whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
@@ -195,6 +197,28 @@ fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
         panic!();
     };
     assert_eq!(dropped.why, DropReason::TimedOut);
+}
+
+#[test]
+fn the_messages_under_way_fit_the_memory_of_a_peer_of_the_same_configuration() {
+    // rule: SEL-7, REASM-2
+    let mut config = Config::default();
+    config.limits.max_message_size = Some(nonzero(1_000));
+    config.limits.max_partial_bytes = Some(nonzero(2_500));
+    let framing = multiplexed(100);
+    let inner = Correlated::default();
+    let mut link = Link::new(config.clone(), Framed { inner, framing });
+    let requests = (1..=10).flat_map(|id| whole(&Frame::request(id).wire()[4..]));
+    link.receive_bytes(&requests.collect::<Vec<_>>());
+    for command in link.started() {
+        let answer = letters(Kind::Push, 'a', 900);
+        link.connection.answer(command.id, answer).unwrap();
+    }
+    let mut receiver = raw(multiplexed(100), config);
+    feed(&mut receiver, &link.sent_bytes());
+    let events = events(&mut receiver);
+    assert_eq!(events.len(), 10);
+    assert!(events.iter().all(|event| matches!(event, Event::Push(_))));
 }
 
 /// An exclusive command over numbered packets, of which one frame has been answered.
