@@ -49,8 +49,8 @@ pub struct Limits {
     /// whole, counted as they are allocated. Messages of this end go beside each other up to
     /// so many bytes. Default `None`: 4 times the most bytes of a message.
     pub max_partial_bytes: Option<NonZeroUsize>,
-    /// Most fragments of one message of the peer. Default `None`: the most bytes of a
-    /// message divided by 256, and 16 more.
+    /// Most fragments of one message, in either direction. Default `None`: the most bytes
+    /// of a message divided by 256, and 16 more.
     pub max_fragments_per_message: Option<NonZeroUsize>,
     /// Most bytes of a [preamble](crate::WireframeProtocol::preamble). Default 1 KiB.
     pub max_preamble: NonZeroUsize,

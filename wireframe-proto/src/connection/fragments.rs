@@ -60,9 +60,9 @@ impl<P: WireframeProtocol> Connection<P> {
         let limits = &self.config.limits;
         at_most("max_message_size", limits.message_size(), len)?;
         at_most("max_frame_len", limits.max_frame_len.get(), cut.piece)?;
-        if len / cut.piece >= u32::MAX as usize {
-            return Err(Unencodable::new("more fragments than can be numbered"));
-        }
+        // More than 32 bits cannot be numbered.
+        let most = limits.fragments_per_message().min(u32::MAX as usize);
+        at_most("max_fragments_per_message", most, cut.units(len))?;
         let id = self.name_message(frame, len)?;
         let chunks = self.transmit.take_since(mark, gap);
         let unsolicited = self.is_unsolicited();

@@ -7,13 +7,14 @@ use bytes::Bytes;
 
 use super::{
     super::support::{Correlated, Frame, InOrder, Kind, Link},
-    Framed, RawConnection, events, feed, fragment, multiplexed, over, raw,
+    Framed, RawConnection, encoded, events, feed, fragment, multiplexed, over, raw,
     taking_turns::letters,
     whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
-    Instant, LenSeq16M, LimitExceeded, Malformed, Multiplexed, State, Unencodable, config::nonzero,
+    Instant, LenSeq16M, LimitExceeded, Malformed, Multiplexed, Priority, State, UndeliveredReason,
+    Unencodable, config::nonzero,
 };
 
 /// Headers of one byte, which say what stands in that place of a list.
@@ -219,6 +220,41 @@ fn the_messages_under_way_fit_the_memory_of_a_peer_of_the_same_configuration() {
     let events = events(&mut receiver);
     assert_eq!(events.len(), 10);
     assert!(events.iter().all(|event| matches!(event, Event::Push(_))));
+}
+
+#[test]
+fn a_message_of_more_fragments_than_the_peer_would_take_leaves_no_byte() {
+    // rule: FRAME-6, REASM-2
+    let mut config = Config::default();
+    config.limits.max_fragments_per_message = Some(nonzero(3));
+    let mut sender = raw(multiplexed(8), config.clone());
+    for (len, fits) in [(24, true), (25, false)] {
+        let message = Bytes::from(vec![1; len]);
+        sender.push(Priority::Low, message.clone()).unwrap();
+        let wire = super::output(&mut sender);
+        if fits {
+            let mut receiver = raw(multiplexed(8), config.clone());
+            feed(&mut receiver, &wire);
+            assert_eq!(events(&mut receiver), [Event::Push(message)]);
+            continue;
+        }
+        assert_eq!(wire, []);
+        let [Event::Undelivered(undelivered)] = &events(&mut sender)[..] else {
+            panic!();
+        };
+        let error = Unencodable::new("max_fragments_per_message is 3, got 4");
+        assert_eq!(undelivered.why, UndeliveredReason::Unencodable(error));
+    }
+}
+
+#[test]
+fn an_empty_last_packet_counts_as_a_fragment() {
+    // rule: FRAME-6, FRAG-4
+    let mut config = Config::default();
+    config.limits.max_frame_len = nonzero(16 << 20);
+    config.limits.max_fragments_per_message = Some(nonzero(1));
+    let packet = Bytes::from(vec![0; 0xff_ffff]);
+    assert!(encoded(LenSeq16M::default(), config, &[packet]).is_empty());
 }
 
 /// An exclusive command over numbered packets, of which one frame has been answered.
