@@ -223,8 +223,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// The ping is not owed any more.
-    fn forget_ping(&mut self) {
+    /// The ping that was asked for is not owed any more.
+    pub(super) fn forget_ping(&mut self) {
         if let Some(begun) = &mut self.begun {
             begun.ping = None;
         }
@@ -308,10 +308,6 @@ impl<P: WireframeProtocol> Connection<P> {
             return begun.put_back(message);
         }
         begun.end(&message);
-        if begun.is_empty() && !self.ping_may_go() {
-            // The peer has been heard of since it was asked for.
-            self.forget_ping();
-        }
         match origin {
             Origin::Control => {}
             Origin::Push { priority, call } => self.push_encoded(priority, message.frame, call),

@@ -1,20 +1,20 @@
 //! What is easily got wrong about fragments.
 
 use alloc::{vec, vec::Vec};
-use core::num::NonZeroUsize;
+use core::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    super::support::{Correlated, Frame, InOrder, Kind, Link},
+    super::support::{Correlated, Frame, Hook, InOrder, Kind, Link},
     Framed, RawConnection, encoded, events, feed, fragment, multiplexed, over, raw,
     taking_turns::letters,
     whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
-    Instant, LenSeq16M, LimitExceeded, Malformed, Multiplexed, Priority, State, UndeliveredReason,
-    Unencodable, config::nonzero,
+    Heartbeat, Instant, LenFlag32K, LenSeq16M, LimitExceeded, Malformed, Multiplexed, Priority,
+    State, UndeliveredReason, Unencodable, config::nonzero,
 };
 
 /// Headers of one byte, which say what stands in that place of a list.
@@ -299,4 +299,32 @@ fn the_last_word_to_a_command_is_not_unsolicited() {
     link.connection.handle_panic(link.now);
     sent.extend(link.sent_bytes());
     assert_eq!(numbers(&sent), [1, 0]);
+}
+
+#[test]
+fn each_silence_has_a_ping_of_its_own() {
+    // rule: HB-1, SEL-7
+    let inner = InOrder {
+        ping: Some(letters(Kind::Control, 'p', 1)),
+        ..InOrder::default()
+    };
+    let mut link = over(LenFlag32K, inner);
+    let heartbeat = Heartbeat::pinging(Duration::from_millis(20), Duration::from_millis(20));
+    link.connection.set_heartbeat(Some(heartbeat), link.now);
+    let push = letters(Kind::Push, 'l', 70_000);
+    link.connection.push(Priority::Low, push).unwrap();
+    let _ = link.fill();
+    link.take_bytes(usize::MAX);
+    link.pass_until(20);
+    // It is asked for, and waits for the last fragment, and then for room behind that.
+    for _ in 0..2 {
+        let _ = link.fill();
+        assert_eq!(link.take_bytes(usize::MAX).last(), Some(&b'l'));
+    }
+    link.receive_bytes(&[0x80]);
+    assert_eq!(link.sent_bytes(), []);
+    link.pass_until(40);
+    assert_eq!(link.sent_bytes().last(), Some(&b'p'));
+    let pings = link.hooks().into_iter().filter(|hook| *hook == Hook::Ping);
+    assert_eq!(pings.count(), 2);
 }
