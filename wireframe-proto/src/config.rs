@@ -170,8 +170,8 @@ pub struct Timeouts {
     pub write_stall: Duration,
     /// A handler awaits a body frame and none comes; the handler is told. Default 30 s.
     pub body: Duration,
-    /// From the first fragment of a message to its last, plus 1 s per 256 KiB received of
-    /// it. Only a message without an id ends the connection; one with an id is dropped.
+    /// From the first fragment of a message to its last, plus 1 s per 256 KiB that the
+    /// connection receives meanwhile. Only a message without an id ends the connection; one with an id is dropped.
     /// Default 30 s.
     pub reassembly: Duration,
     /// From a frame's first byte to its last, plus 1 s per 256 KiB announced. Default 30 s.

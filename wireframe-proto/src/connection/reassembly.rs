@@ -58,8 +58,10 @@ impl<P: WireframeProtocol> Connection<P> {
     ) -> Result<Taken, CloseReason> {
         let bounds = self.bounds();
         let reassembler = self.reassembler.get_or_insert_default();
-        let now = reassembler.clock.at(self.now);
-        let taken = reassembler.take(meta, payload, now, &bounds);
+        let (behind, received) = (self.receive.len(), self.counters.bytes_received);
+        let before = received.saturating_sub((behind + payload.len()) as u64);
+        let from = reassembler.moment(self.now, before);
+        let taken = reassembler.take(meta, payload, from, &bounds);
         if let Ok(Taken::Dropped(message)) = &taken {
             tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
         }
@@ -69,7 +71,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// When the first of the messages that have begun must be whole.
     pub(super) fn reassembly_deadline(&self) -> Option<Instant> {
         let reassembler = self.reassembler.as_ref()?;
-        reassembler.clock.due(reassembler.deadline()?)
+        let moment = reassembler.moment(self.now, self.counters.bytes_received);
+        reassembler.clock.due(reassembler.deadline(moment)?)
     }
 
     /// Keeps the clock of the messages in step with whether anything is decoded.
@@ -88,7 +91,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn expire_messages(&mut self) {
         let bounds = self.bounds();
         while let Some(reassembler) = &mut self.reassembler
-            && let at = reassembler.clock.at(self.now)
+            && let at = reassembler.moment(self.now, self.counters.bytes_received)
             && let Some((id, received)) = reassembler.expire(at, &bounds)
         {
             crate::steps::step();

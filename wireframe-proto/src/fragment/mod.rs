@@ -1,5 +1,6 @@
 //! The header of a wire unit: reading it, writing it, and what it says.
 
+mod due;
 mod len_flag;
 mod len_seq;
 mod length_delimited;

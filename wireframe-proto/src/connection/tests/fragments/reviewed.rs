@@ -328,3 +328,41 @@ fn each_silence_has_a_ping_of_its_own() {
     let pings = link.hooks().into_iter().filter(|hook| *hook == Hook::Ping);
     assert_eq!(pings.count(), 2);
 }
+
+#[test]
+fn messages_that_take_turns_on_a_slow_line_have_the_time_that_they_take_together() {
+    // rule: REASM-2
+    let mut config = Config::default();
+    config.timeouts.reassembly = Duration::from_secs(1);
+    let (inner, framing) = (Correlated::default(), Multiplexed::new());
+    let mut link = Link::new(config.clone(), Framed { inner, framing });
+    let requests = (1..=16).flat_map(|id| whole(&Frame::request(id).wire()[4..]));
+    link.receive_bytes(&requests.collect::<Vec<_>>());
+    let mut answer = letters(Kind::Push, 'a', 0);
+    answer.body = vec![0; 256 * 1024].into();
+    for command in link.started() {
+        link.connection.answer(command.id, answer.clone()).unwrap();
+    }
+    // Four times as much comes in each second as a frame has to.
+    let mut receiver = raw(Multiplexed::new(), config);
+    let mut seen = vec![];
+    for second in 0..5 {
+        let now = Instant::from_millis(second * 1_000);
+        receiver.handle_timeout(now);
+        let mut left = 1 << 20;
+        while left > 0 {
+            let _ = link.fill();
+            let bytes = link.take_bytes(left);
+            if bytes.is_empty() {
+                break;
+            }
+            left -= bytes.len();
+            receiver.receive_buffer().extend_from_slice(&bytes);
+            receiver.handle_received(now);
+        }
+        seen.extend(core::iter::from_fn(|| receiver.poll_event(now)));
+    }
+    let is_whole = |event: &Event<Bytes>| matches!(event, Event::Push(_));
+    assert!(seen.iter().all(is_whole), "{seen:?}");
+    assert_eq!(seen.len(), 16);
+}
