@@ -173,6 +173,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 }
             } else if let Some(frame) = self.commands.peek_answer(index)
                 && self.may_begin(begun, frame, false)
+                && !(self.is_split(frame) && self.is_short_of_room(begun))
             {
                 return Some(Turn::Begins);
             }
@@ -192,17 +193,39 @@ impl<P: WireframeProtocol> Connection<P> {
         begun.messages().all(may_interrupt) && (is_encoded || self.may_mix(begun, frame))
     }
 
+    /// Whether that frame is to be split, as far as is known beforehand.
+    fn is_split(&self, frame: &P::Frame) -> bool {
+        let cut = self.cut(frame);
+        cut.is_some_and(|cut| cut.splits(self.codec.encoded_len(frame)))
+    }
+
+    /// Whether something that goes before answers waits for room beside what is under way:
+    /// answers that begin would take that again and again.
+    fn is_short_of_room(&self, begun: &Begun<P::Frame>) -> bool {
+        let push = |priority| {
+            let front = self.pushes.front(priority).filter(|_| self.push_time());
+            front.map(|push| (&push.frame, push.is_encoded()))
+        };
+        let control = self.control.front().map(|frame| (frame, false));
+        [
+            (Source::Control, control),
+            (Source::High, push(Priority::High)),
+            (Source::Low, push(Priority::Low)),
+        ]
+        .into_iter()
+        .filter(|&(source, _)| !begun.has(source))
+        .filter_map(|(_, front)| front)
+        .any(|(frame, is_encoded)| !is_encoded && !self.may_mix(begun, frame))
+    }
+
     /// Whether that frame is not split, or may be although others are.
     fn may_mix(&self, begun: &Begun<P::Frame>, frame: &P::Frame) -> bool {
-        let Some(cut) = self.cut(frame) else {
-            return true;
-        };
-        let (len, limits) = (self.codec.encoded_len(frame), &self.config.limits);
-        !cut.splits(len)
+        let limits = &self.config.limits;
+        !self.is_split(frame)
             || (begun.all_have_ids()
                 && self.framing.max_message_id().is_some()
                 && begun.len() < limits.max_partial_messages.get()
-                && begun.have_room(len, limits.partial_bytes()))
+                && begun.have_room(self.codec.encoded_len(frame), limits.partial_bytes()))
     }
 
     /// Asks the protocol for the ping that is owed, because only its frame tells whether
