@@ -162,6 +162,8 @@ struct Closing<F> {
     /// What is still to be said, and the request that it answers.
     last_words: VecDeque<F>,
     request: Option<RequestInfo>,
+    /// Commands were in flight: the peer waits for something.
+    cuts_off: bool,
     /// The driver has ended our output, after the last word.
     half_closed: bool,
 }
@@ -177,6 +179,7 @@ impl<F> Closing<F> {
             announced: false,
             last_words,
             request,
+            cuts_off: false,
             half_closed: false,
         })
     }

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
-use super::Connection;
+use super::{Connection, Phase};
 use crate::{
     codec::{Codec, FrameBuf},
     error::{AnswerError, LimitExceeded, Unencodable},
@@ -298,12 +298,20 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         at_most("max_frame_len", self.config.limits.max_frame_len.get(), len)?;
         let mut meta = FragmentMeta::whole(len as u64);
-        meta.unsolicited = self.commands.live() == 0;
+        meta.unsolicited = self.is_unsolicited();
         self.header.clear();
         self.framing.encode_header(&mut self.header, frame, &meta)?;
         self.transmit.close_gap(mark, gap, &self.header);
         self.header_len = self.header.len();
         Ok(None)
+    }
+
+    /// Whether no command is in flight as a frame goes, nor was one when the connection
+    /// began to close.
+    #[inline]
+    pub(super) fn is_unsolicited(&self) -> bool {
+        let cuts_off = || matches!(&self.phase, Phase::Closing(closing) if closing.cuts_off);
+        self.commands.live() == 0 && !cuts_off()
     }
 
     /// Appends wire units that were encoded elsewhere, as they are.

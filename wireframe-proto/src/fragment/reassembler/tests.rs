@@ -13,6 +13,14 @@ const BOUNDS: Bounds = Bounds {
     reuses_ids: false,
 };
 
+/// A moment at which nothing has been received that would give time.
+fn moment(millis: u64) -> Moment {
+    Moment {
+        now: Instant::from_millis(millis),
+        received: 0,
+    }
+}
+
 /// A fragment, said relative to what its message has had so far.
 #[derive(Clone, Debug)]
 enum Op {
@@ -192,13 +200,13 @@ proptest! {
         let (mut model, mut reassembler) = (Model::default(), Reassembler::default());
         let (mut now, mut byte) = (0, 0u8);
         for op in ops {
-            let at = Instant::from_millis(now);
+            let at = moment(now);
             match op {
                 Op::Pass(millis) => {
                     now += millis;
-                    let at = Instant::from_millis(now);
+                    let at = moment(now);
                     let first = model.open.iter().map(|message| message.due).min();
-                    prop_assert_eq!(reassembler.deadline(), first.map(Instant::from_millis));
+                    prop_assert_eq!(reassembler.deadline(at), first.map(Instant::from_millis));
                     let mut expired = vec![];
                     while let Some(message) = reassembler.expire(at, &BOUNDS) {
                         expired.push(message);
@@ -249,7 +257,7 @@ fn reused_ids_are_not_remembered() {
         meta.seq = Some(seq);
         meta.is_final = is_final;
         let payload = Bytes::from_static(b"x");
-        outcome(reassembler.take(meta, payload, Instant::ZERO, &bounds))
+        outcome(reassembler.take(meta, payload, moment(0), &bounds))
     };
     assert_eq!(take(0, false), Outcome::Nothing);
     assert_eq!(take(2, false), Outcome::Gap(7));
@@ -271,7 +279,7 @@ fn memory_follows_what_has_come_and_not_what_was_announced() {
     meta.total_message_len = Some(1 << 30);
     for fragments in 1..=9 {
         let payload = vec![0; 1000].into();
-        let taken = reassembler.take(meta.clone(), payload, Instant::ZERO, &bounds);
+        let taken = reassembler.take(meta.clone(), payload, moment(0), &bounds);
         assert_eq!(taken, Ok(Taken::Nothing));
         assert!(reassembler.allocated <= 2_000 * fragments);
         meta.total_message_len = None;
@@ -284,7 +292,7 @@ fn without_an_id_a_gap_is_fatal() {
     let mut meta = FragmentMeta::whole(1);
     meta.seq = Some(2);
     let payload = Bytes::from_static(b"x");
-    let taken = Reassembler::default().take(meta, payload, Instant::ZERO, &BOUNDS);
+    let taken = Reassembler::default().take(meta, payload, moment(0), &BOUNDS);
     let what = "sequence gap: expected fragment 0, got 2";
     assert_eq!(taken, Err(CloseReason::Malformed(Malformed::new(what))));
 }
@@ -299,7 +307,7 @@ fn an_idle_connection_keeps_the_ids_of_dropped_messages_and_no_more() {
         meta.seq = Some(seq);
         meta.is_final = is_final;
         let payload = Bytes::from_static(b"x");
-        outcome(reassembler.take(meta, payload, Instant::ZERO, &BOUNDS))
+        outcome(reassembler.take(meta, payload, moment(0), &BOUNDS))
     };
     assert_eq!(take(&mut reassembler, 1, 0, false), Outcome::Nothing);
     assert_eq!(take(&mut reassembler, 2, 0, false), Outcome::Nothing);

@@ -5,6 +5,7 @@ mod cut_off;
 mod hostile;
 mod packets;
 mod programs;
+mod reviewed;
 mod round_trips;
 mod taking_turns;
 mod under_way;
