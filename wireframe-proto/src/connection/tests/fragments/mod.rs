@@ -3,6 +3,7 @@
 mod arriving;
 mod cut_off;
 mod hostile;
+mod large_answer;
 mod packets;
 mod programs;
 mod round_trips;
