@@ -51,7 +51,7 @@ impl<P: WireframeProtocol> Connection<P> {
         meta: FragmentMeta,
         payload: Bytes,
     ) -> Result<Taken, CloseReason> {
-        let (bounds, now) = (self.bounds(), self.reading.at(self.now));
+        let (bounds, now) = (self.bounds(), self.now);
         let reassembler = self.reassembler.get_or_insert_default();
         let taken = reassembler.take(meta, payload, now, &bounds);
         if let Ok(Taken::Dropped(message)) = &taken {
@@ -60,17 +60,17 @@ impl<P: WireframeProtocol> Connection<P> {
         taken
     }
 
-    /// When the first of the messages that have begun must be whole, on the reading clock.
+    /// When the first of the messages that have begun must be whole.
     pub(super) fn reassembly_deadline(&self) -> Option<Instant> {
         self.reassembler.as_ref()?.deadline()
     }
 
-    /// Drops the messages that are not whole at the given time of the reading clock.
+    /// Drops the messages that should be whole by now.
     #[cold]
-    pub(super) fn expire_messages(&mut self, at: Instant) {
-        let bounds = self.bounds();
+    pub(super) fn expire_messages(&mut self) {
+        let (bounds, now) = (self.bounds(), self.now);
         while let Some(reassembler) = &mut self.reassembler
-            && let Some((id, received)) = reassembler.expire(at, &bounds)
+            && let Some((id, received)) = reassembler.expire(now, &bounds)
         {
             crate::steps::step();
             let connection = self.peer.id;

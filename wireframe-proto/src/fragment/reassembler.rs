@@ -16,7 +16,7 @@ use crate::{
     error::{CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed},
     stats::FragmentStats,
     steps::step,
-    time::Instant,
+    time::{Instant, ReadingClock},
 };
 
 /// Ids of dropped messages that are remembered.
@@ -83,9 +83,10 @@ enum Known {
 
 /// Puts messages together.
 ///
-/// Time is that of the reading clock.
+/// Deadlines are kept on a clock that stands still while nothing is decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembler {
+    clock: ReadingClock,
     places: Vec<Partial>,
     free: Vec<u32>,
     /// The one message without an id.
@@ -111,9 +112,19 @@ impl Reassembler {
         self.anonymous.is_some()
     }
 
-    /// When the first of the messages must be whole.
+    /// When the first of the messages must be whole; never while its clock is stopped.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.open.first().map(|&(deadline, _)| deadline)
+        self.clock.due(self.open.first()?.0)
+    }
+
+    /// Fragments are decoded: what is missing of a message is the peer's to send.
+    pub(crate) fn run_clock(&mut self, now: Instant) {
+        self.clock.run(now);
+    }
+
+    /// None are: what is missing may have come.
+    pub(crate) fn stop_clock(&mut self, now: Instant) {
+        self.clock.stop(now);
     }
 
     /// The message that must be whole first: the bytes of it that have come, and that are
@@ -251,7 +262,7 @@ impl Reassembler {
 
     fn begin(&mut self, first: FragmentMeta, now: Instant, bounds: &Bounds) -> u32 {
         let id = first.msg_id;
-        let partial = Partial::new(first, now, bounds.timeout);
+        let partial = Partial::new(first, self.clock.at(now), bounds.timeout);
         let index = match self.free.pop() {
             Some(index) => index,
             None => u32::try_from(self.places.len()).unwrap_or(u32::MAX),
@@ -327,13 +338,13 @@ impl Reassembler {
         })
     }
 
-    /// Drops a message that is not whole at that time, though it should be: its id, and
-    /// the bytes of it that had come.
-    pub(crate) fn expire(&mut self, at: Instant, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
-        let &(deadline, index) = self.open.first()?;
-        if deadline > at {
+    /// Drops a message that is not whole by now, though it should be: its id, and the
+    /// bytes of it that had come.
+    pub(crate) fn expire(&mut self, now: Instant, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
+        if self.deadline()? > now {
             return None;
         }
+        let &(_, index) = self.open.first()?;
         let partial = self.remove(index)?;
         self.stats.timed_out += 1;
         let id = partial.id();
@@ -382,6 +393,7 @@ impl Reassembler {
     /// Drops all messages.
     pub(crate) fn clear(&mut self) {
         *self = Self {
+            clock: self.clock,
             stats: self.stats,
             ..Self::default()
         };

@@ -304,6 +304,16 @@ impl Model {
         self.open.iter().map(|message| message.due(bounds)).min()
     }
 
+    /// Time passes that no message loses.
+    pub(super) fn postpone(&mut self, millis: u64) {
+        self.open
+            .iter_mut()
+            .for_each(|message| message.began += millis);
+        if !self.open.is_empty() {
+            self.saw("paused");
+        }
+    }
+
     /// One message is dropped in time: it must be open and none may be due before it.
     pub(super) fn expire(&mut self, id: Option<u64>, received: u64, bounds: &Bounds) {
         let first = self.deadline(bounds);

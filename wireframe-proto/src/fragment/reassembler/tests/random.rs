@@ -15,6 +15,8 @@ enum Op {
     /// Fragments of so many messages that have not begun.
     Strangers(usize),
     Pass(u64),
+    /// Time passes in which nothing is decoded.
+    Pause(u64),
     Shrink,
 }
 
@@ -68,6 +70,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => prop_oneof![6 => 1usize..4, 1 => 60usize..70].prop_map(Op::Strangers),
         4 => (0u64..80).prop_map(Op::Pass),
         1 => (0u64..2_000).prop_map(Op::Pass),
+        2 => (0u64..200).prop_map(Op::Pause),
         1 => Just(Op::Shrink),
     ];
     proptest::collection::vec(op, 1..80)
@@ -111,6 +114,10 @@ impl Run {
                 &Op::Strangers(count) => (0..count).all(|_| self.stranger()),
                 Op::Pass(millis) => {
                     self.pass(*millis);
+                    true
+                }
+                Op::Pause(millis) => {
+                    self.pause(*millis);
                     true
                 }
                 Op::Shrink => {
@@ -193,6 +200,16 @@ impl Run {
         }
     }
 
+    fn pause(&mut self, millis: u64) {
+        self.reassembler.stop_clock(Instant::from_millis(self.now));
+        self.now += millis;
+        let now = Instant::from_millis(self.now);
+        assert_eq!(self.reassembler.deadline(), None);
+        assert_eq!(self.reassembler.expire(now, &self.bounds), None);
+        self.reassembler.run_clock(now);
+        self.model.postpone(millis);
+    }
+
     fn check(&self) {
         let (model, reassembler) = (&self.model, &self.reassembler);
         let due = model.deadline(&self.bounds);
@@ -236,7 +253,7 @@ proptest! {
 }
 
 /// What can happen, and in how many of [`CASES`] random programs it does, at least.
-const EVERYTHING: [(&str, usize); 31] = [
+const EVERYTHING: [(&str, usize); 32] = [
     ("whole at once", 300),
     ("whole of several", 200),
     ("whole and interleaved", 200),
@@ -254,6 +271,7 @@ const EVERYTHING: [(&str, usize); 31] = [
     ("timed out without an id", 100),
     ("several timed out", 100),
     ("more time", 5),
+    ("paused", 300),
     ("id again", 200),
     ("id again after a drop", 10),
     ("id again that was forgotten", 5),
