@@ -148,7 +148,8 @@ proptest! {
         let limits = &mut setting.config.limits;
         limits.max_message_size = Some(nonzero(70));
         limits.max_partial_messages = nonzero(3);
-        setting.config.timeouts.reassembly = Duration::from_millis(30);
+        limits.max_fragments_per_message = Some(nonzero(20));
+        setting.config.timeouts.reassembly = Duration::from_millis(15);
         match order {
             0 => run::<false, false>(multiplexed(10), setting, program),
             1 => run::<true, false>(multiplexed(10), setting, program),

@@ -20,13 +20,13 @@ impl Wire for LengthDelimited {
 }
 
 impl Wire for Multiplexed {
-    /// Every second one in fragments, of which one may be doubled or missing.
+    /// Most in fragments, of which one may be doubled or missing.
     fn units(frame: &Frame, n: u32) -> Vec<Vec<u8>> {
-        let piece = if n % 2 == 0 { 0 } else { 7 };
+        let piece = if n.is_multiple_of(4) { 0 } else { 3 };
         let mut units = split(n, &frame.wire()[4..], piece);
-        match n % 16 {
-            5 => units.insert(0, units[0].clone()),
-            11 => drop(units.remove(units.len() / 2)),
+        match frame.route {
+            7 => units.insert(0, units[0].clone()),
+            10 | 11 => drop(units.remove(units.len() / 2)),
             _ => {}
         }
         units
@@ -36,7 +36,7 @@ impl Wire for Multiplexed {
 impl Wire for LenFlag32K {
     fn units(frame: &Frame, n: u32) -> Vec<Vec<u8>> {
         let wire = frame.wire();
-        let piece = if n % 2 == 0 { usize::MAX } else { 7 };
+        let piece = if n.is_multiple_of(4) { usize::MAX } else { 3 };
         let mut pieces = wire[4..].chunks(piece).peekable();
         let mut units = vec![];
         while let Some(piece) = pieces.next() {
