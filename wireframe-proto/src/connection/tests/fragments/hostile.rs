@@ -218,7 +218,8 @@ fn a_fragment_costs_the_same_beside_sixty_four_messages() {
 #[test]
 fn a_hundred_thousand_attempts_cost_a_step_each() {
     // rule: REASM-6
-    let attempts: [(&str, fn(u32) -> Vec<u8>); 4] = [
+    type Attempt = fn(u32) -> Vec<u8>;
+    let attempts: [(&str, Attempt); 4] = [
         ("gaps", |n| fragment(1_000 + n, 1, None, false, b"x")),
         ("duplicates", |_| fragment(1, 0, Some(99), false, b"x")),
         ("late", |n| fragment(2, 1 + n, None, false, b"x")),

@@ -86,6 +86,8 @@ where
     undelivered: Vec<Frame>,
     /// It closes, and not in good order: what was accepted need not have gone.
     is_cut: bool,
+    /// Its output has ended.
+    has_ended: bool,
 }
 
 impl<P, S> Run<P, S>
@@ -121,8 +123,7 @@ where
                     let in_good_order = [CloseReason::Drained, CloseReason::PeerClosed];
                     self.is_cut |= !in_good_order.contains(&reason);
                 }
-                // Before the peer could see the end of it.
-                Event::Closed(_) => self.is_cut = true,
+                Event::Closed(_) => self.is_cut |= !self.has_ended,
                 Event::HeldBack(_) | Event::Discarded(_) => {}
                 other => panic!("{other:?}"),
             }
@@ -181,7 +182,10 @@ where
                 let waiting = self.link.connection.transmit().map_or(0, |t| t.len());
                 assert!(waiting < 30 + 10 + 21, "{waiting}");
             }
-            Op::Take(n) => self.sent.extend(self.link.take_bytes(n)),
+            Op::Take(n) => {
+                self.sent.extend(self.link.take_bytes(n));
+                self.half_close();
+            }
             Op::Pass(millis) => {
                 self.link.now += Duration::from_millis(millis);
                 self.link.connection.handle_timeout(self.link.now);
@@ -189,6 +193,14 @@ where
             }
             Op::End(ending) => self.end(ending),
             _ => {}
+        }
+    }
+
+    fn half_close(&mut self) {
+        if self.link.connection.wants().half_close {
+            self.link.connection.handle_half_closed(self.link.now);
+            self.has_ended = true;
+            self.take_events();
         }
     }
 
@@ -261,8 +273,8 @@ where
             assert_eq!(stats.accepted, sent + stats.connection_ended);
         }
         self.link.eof();
-        self.link.connection.handle_half_closed(self.link.now);
-        self.link.events();
+        self.half_close();
+        self.take_events();
         assert_eq!(self.link.connection.state(), State::Closed);
         let ends = |hook: &&Hook| matches!(hook, Hook::CommandEnd(..));
         let ended = self.link.hooks().iter().filter(ends).count();
@@ -324,6 +336,7 @@ where
         sent: vec![],
         undelivered: vec![],
         is_cut: false,
+        has_ended: false,
     };
     // What goes out is cut by it; what comes in is not longer than it.
     let limits = &mut alloc::sync::Arc::make_mut(&mut run.link.connection.config).limits;
