@@ -380,6 +380,7 @@ impl Reassembler {
     /// Drops all messages.
     pub(crate) fn clear(&mut self) {
         *self = Self {
+            clock: self.clock,
             stats: self.stats,
             ..Self::default()
         };
