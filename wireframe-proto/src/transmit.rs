@@ -149,12 +149,16 @@ impl TransmitQueue {
         }
         let end = mark.copied + gap;
         if let Some(place) = self.copied.get_mut(mark.copied..end) {
-            match (
-                <&mut [u8; 4]>::try_from(&mut *place),
-                <&[u8; 4]>::try_from(header),
-            ) {
-                // The most usual length, in one store.
-                (Ok(place), Ok(header)) => *place = *header,
+            match (header.first_chunk(), header.last_chunk()) {
+                // The most usual lengths, in two stores that may overlap.
+                (Some(first), Some(last)) if gap <= 8 => {
+                    if let Some(place) = place.first_chunk_mut::<4>() {
+                        *place = *first;
+                    }
+                    if let Some(place) = place.last_chunk_mut::<4>() {
+                        *place = *last;
+                    }
+                }
                 _ => place.copy_from_slice(header),
             }
         }

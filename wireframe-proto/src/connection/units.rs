@@ -93,8 +93,9 @@ impl<P: WireframeProtocol> Connection<P> {
         payload
     }
 
-    /// Reads and checks the header at the front of the read buffer.
-    #[inline]
+    /// Reads and checks the header at the front of the read buffer. Always inlined, as
+    /// [`take_payload`](Self::take_payload) is.
+    #[inline(always)]
     pub(super) fn read_header(&mut self) -> Option<(FragmentMeta, usize)> {
         if self.receive.is_empty() {
             return None;

@@ -35,6 +35,20 @@ fn a_header_of_another_length_than_the_gap_moves_what_follows() {
 }
 
 #[test]
+fn a_header_fills_a_gap_of_its_length() {
+    for len in 0..=20 {
+        let header: Vec<u8> = (1..=len).collect();
+        let mut queue = TransmitQueue::default();
+        queue.copied().extend_from_slice(b"before");
+        let (mark, gap) = (queue.mark(), header.len());
+        queue.open_gap(gap);
+        queue.copied().extend_from_slice(b"after");
+        queue.close_gap(mark, gap, &header);
+        assert_eq!(flat(&queue), [&b"before"[..], &header, b"after"].concat());
+    }
+}
+
+#[test]
 fn what_is_taken_back_is_whole_and_in_order() {
     let mut queue = TransmitQueue::default();
     queue.copied().extend_from_slice(b"before");
