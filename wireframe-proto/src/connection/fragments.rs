@@ -337,7 +337,12 @@ impl<P: WireframeProtocol> Connection<P> {
         begun.end(&message);
         match origin {
             Origin::Control => {}
-            Origin::Push { priority, call } => self.push_encoded(priority, message.frame, call),
+            Origin::Push { priority, call } => {
+                self.push_encoded(priority);
+                if self.pushes.keeps_unsent() {
+                    self.pushes.keep(priority, message.frame, call);
+                }
+            }
             Origin::Answer(index) => self.settle_commands(index),
         }
     }

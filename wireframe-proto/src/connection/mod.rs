@@ -15,6 +15,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod units;
 
 pub use lifecycle::Shutdown;
 pub use outbound::Filled;
