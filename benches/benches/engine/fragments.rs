@@ -112,7 +112,7 @@ impl<S: Strategy> Sample for Raw<S> {
 /// Room for a large message, whatever its fragments.
 fn connection<S: Strategy, const CHAINS: bool>() -> Connection<Raw<S, CHAINS>> {
     let mut config = Config::default();
-    config.limits.max_message_size = NonZeroUsize::new(MESSAGE);
+    config.fragments.max_message_size = NonZeroUsize::new(MESSAGE);
     if let Some(len) = NonZeroUsize::new(0xff_ffff) {
         config.limits.max_frame_len = len;
     }
