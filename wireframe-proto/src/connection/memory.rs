@@ -37,6 +37,11 @@ impl<P: WireframeProtocol> Connection<P> {
         self.refused_messages.is_some()
     }
 
+    /// Whether messages of the peer have begun that are not whole.
+    pub fn has_partial_messages(&self) -> bool {
+        self.reassembly_deadline().is_some()
+    }
+
     /// Closes the connection because it holds too much: with that limit as the reason, and
     /// the protocol's [`goodbye`](WireframeProtocol::goodbye). What has arrived is freed at
     /// once; output that waits still goes.

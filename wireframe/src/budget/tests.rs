@@ -77,9 +77,9 @@ fn who_waits_is_told_once_when_there_is_memory_again() {
     let budget = budget(100);
     let waits = control(7);
     let has_memory = || waits.take_asked().has_memory();
-    assert!(!budget.wait(&waits), "there is memory");
+    assert!(!budget.wait_to_push(&waits), "there is memory");
     let (one, two) = (One::new(&budget, 1, 80), One::new(&budget, 2, 80));
-    assert!(budget.wait(&waits) && budget.wait(&waits));
+    assert!(budget.wait_to_push(&waits) && budget.wait_to_push(&waits));
     one.holding.set(20);
     assert!(!has_memory(), "100 are used");
     two.holding.set(79);
@@ -90,7 +90,7 @@ fn who_waits_is_told_once_when_there_is_memory_again() {
     assert!(!has_memory());
 
     two.holding.set(100);
-    assert!(budget.wait(&waits));
+    assert!(budget.wait_to_push(&waits));
     budget.stop_waiting(waits.id());
     drop(two);
     assert!(!has_memory(), "it does not wait any more");

@@ -50,7 +50,6 @@ struct Rig {
     handle: PushHandle<Frame>,
     batch: Batch<Frame>,
     clock: ManualClock,
-    budget: MemoryBudget,
 }
 
 impl Rig {
@@ -111,7 +110,6 @@ impl Rig {
         let mailbox = Arc::new(mailbox);
         Self {
             clock,
-            budget: budget.clone(),
             handle: PushHandle::new(Arc::clone(&mailbox)),
             mailbox,
             batch: Batch::default(),
