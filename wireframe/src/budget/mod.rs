@@ -36,7 +36,7 @@ const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
 /// pushes that are outstanding on it, whenever it has nothing more to do for the moment.
 /// It gives back what it does not need before that, so that one that is idle is charged
 /// with nothing. Memory of the application that is only shared, such as the payloads of
-/// answers, is charged to nobody. So are body frames that wait for their handler.
+/// answers, is charged to nobody, and neither is what handlers and callers hold.
 ///
 /// While as much is used as the limit says, or more,
 ///
@@ -164,6 +164,9 @@ impl MemoryBudget {
     /// No wake-up is lost: whoever gives memory back takes the lock afterwards. If that was
     /// before this, the change is seen here; else the entry is found there.
     fn wait_while(&self, waits: fn(&Self) -> bool, control: &Arc<Control>) -> bool {
+        if !waits(self) {
+            return false;
+        }
         let mut waiting = lock(&self.shared.waiting);
         let waits = waits(self);
         if waits {

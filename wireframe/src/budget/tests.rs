@@ -80,9 +80,9 @@ fn who_waits_is_told_once_when_there_is_memory_again() {
     assert!(!budget.wait_to_push(&waits), "there is memory");
     let (one, two) = (One::new(&budget, 1, 80), One::new(&budget, 2, 80));
     assert!(budget.wait_to_push(&waits) && budget.wait_to_push(&waits));
-    one.holding.set(20);
-    assert!(!has_memory(), "100 are used");
-    two.holding.set(79);
+    one.holding.set(21);
+    assert!(!has_memory(), "101 are used");
+    two.holding.set(78);
     assert!(has_memory());
     // Nobody was entered since.
     one.holding.set(100);
@@ -97,11 +97,28 @@ fn who_waits_is_told_once_when_there_is_memory_again() {
 }
 
 #[test]
+fn who_does_not_read_is_told_when_no_more_is_used_than_may_be() {
+    // rule: LIM-6
+    let budget = budget(100);
+    let (reads, pushes) = (control(7), control(8));
+    let one = One::new(&budget, 1, 100);
+    assert!(!budget.wait_to_read(&reads), "it is not passed");
+    one.holding.set(101);
+    assert!(budget.wait_to_read(&reads) && budget.wait_to_push(&pushes));
+    one.holding.set(100);
+    assert!(reads.take_asked().has_memory());
+    // Told too, it finds that there is none, and waits again.
+    assert!(pushes.take_asked().has_memory());
+    assert!(budget.wait_to_push(&pushes));
+    one.holding.set(99);
+    assert!(pushes.take_asked().has_memory() && !reads.take_asked().has_memory());
+}
+
+#[test]
 fn one_excess_costs_the_largest_holder_and_nobody_else() {
     // rule: LIM-6
     let budget = budget(100);
-    let held = [10, 30, 50, 20];
-    let ones = [1, 2, 3, 4].map(|id| One::new(&budget, id, held[id as usize - 1]));
+    let ones = [(1, 10), (2, 30), (3, 50), (4, 20)].map(|(id, held)| One::new(&budget, id, held));
     for _ in 0..4 {
         budget.close_largest();
     }
@@ -170,7 +187,8 @@ fn each_search_looks_at_sixty_four_others() {
     let budget = budget(100);
     // The largest is the last.
     let ones: Vec<_> = (1..=200)
-        .map(|id| One::new(&budget, id, id as usize))
+        .zip(1..)
+        .map(|(id, held)| One::new(&budget, id, held))
         .collect();
     budget.close_largest();
     assert_eq!(condemned(&ones), [64]);
@@ -203,12 +221,12 @@ fn sums_are_exact_whatever_several_threads_do() {
     let budget = budget(1_000);
     let rounds = if cfg!(miri) { 20 } else { 5_000 };
     std::thread::scope(|scope| {
-        for id in 0..4 {
+        for (id, offset) in [(0, 0), (1, 131), (2, 262), (3, 393)] {
             let budget = &budget;
             scope.spawn(move || {
                 let mut one = One::new(budget, id, 0);
                 for n in 0..rounds {
-                    one.holding.set((n * 7 + id as usize * 131) % 900);
+                    one.holding.set((n * 7 + offset) % 900);
                     if budget.is_over() {
                         budget.close_largest();
                     }

@@ -342,6 +342,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
 
         let stats = engine.stats();
         assert_eq!(stats.high.queued + stats.low.queued, 0);
+        assert_eq!(engine.commands.waiting_bytes(), 0);
         assert_eq!(self.released, stats.high.accepted + stats.low.accepted);
         let ended = stats.high.connection_ended + stats.low.connection_ended;
         let unencodable = stats.high.unencodable + stats.low.unencodable;

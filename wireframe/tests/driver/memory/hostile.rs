@@ -44,7 +44,7 @@ fn pushes_to_a_peer_that_reads_nothing_are_charged() {
     let used = world.budget.used();
     // Their headers were copied.
     assert!((11_000..11_100).contains(&used), "{used}");
-    while one.peer.receive() != [] {
+    while !one.peer.receive().is_empty() {
         world.simulation.run();
     }
     assert_eq!((world.budget.used(), one.push.stats().sent), (0, 2));
@@ -205,7 +205,7 @@ fn however_a_connection_ends_it_gives_everything_back() {
         ("the driver is dropped", |_, one| one.driver.cancel()),
         ("the codec panics", |_, one| one.peer.send(&whole(b"panic"))),
         ("malformed", |_, one| {
-            one.peer.send(&unit(1, 0, Some(9), false, b"again"))
+            one.peer.send(&unit(1, 0, Some(9), false, b"again"));
         }),
         ("time", |world, _| world.simulation.advance(secs(60))),
         ("it holds too much", |world, one| {
