@@ -58,8 +58,8 @@ impl MemoryBudget {
     }
 
     /// Takes a connection out that has ended, and holds nothing any more.
-    pub(super) fn leave(&self, holder: &Holder) {
-        let place = lock(&self.shared.holders).all.remove(&holder.control.id());
+    pub(super) fn leave(&self, id: ConnectionId) {
+        let place = lock(&self.shared.holders).all.remove(&id);
         drop(place);
     }
 

@@ -115,6 +115,17 @@ fn who_does_not_read_is_told_when_no_more_is_used_than_may_be() {
 }
 
 #[test]
+fn who_has_ended_is_not_remembered() {
+    // rule: LIM-6
+    let budget = budget(100);
+    let _other = One::new(&budget, 1, 101);
+    let One { control, holding } = One::new(&budget, 2, 5);
+    assert!(budget.wait_to_read(&control));
+    drop(holding);
+    assert_eq!(Arc::strong_count(&control), 1);
+}
+
+#[test]
 fn one_excess_costs_the_largest_holder_and_nobody_else() {
     // rule: LIM-6
     let budget = budget(100);

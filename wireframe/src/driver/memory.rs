@@ -88,14 +88,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    /// The connection has ended: gives back what it holds.
-    pub(super) fn leave_budget(&mut self) {
-        if std::mem::take(&mut self.paused) {
-            self.app.budget().stop_waiting(self.control.id());
-        }
-        self.holding = None;
-    }
-
     /// The connection closes: perhaps for the budget's sake.
     pub(super) fn note_closing(&self, reason: &CloseReason) {
         if let CloseReason::Limit(LimitExceeded { limit, .. }) = reason

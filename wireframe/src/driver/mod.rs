@@ -360,8 +360,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 self.control.signal().resume();
             }
         }
-        let outstanding = self.mailbox.outstanding();
-        self.charge(outstanding, was_over, cx);
+        self.charge(self.mailbox.outstanding(), was_over, cx);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -215,7 +215,7 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
 }
 
 #[test]
-fn who_waits_to_read_and_ends_is_not_remembered() {
+fn a_drain_goes_on_while_its_input_waits() {
     // rule: LIM-6
     let world = World::new(10_000);
     let mut upload = world.open();
