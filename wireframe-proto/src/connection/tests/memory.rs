@@ -134,6 +134,21 @@ fn body_frames_count_until_they_are_read_dropped_or_their_command_ends() {
 }
 
 #[test]
+fn what_is_held_back_and_dropped_by_a_drain_does_not_count() {
+    // rule: LIM-6
+    let mut link = Link::new(small(), InOrder::default());
+    let body = Frame::new(Kind::Body, [1; 100]).with_id(2);
+    link.receive(&[Frame::request(1), Frame::request(2), body]);
+    assert_eq!(link.started().len(), 1);
+    link.connection.take_receive_buffer();
+    assert_eq!(link.connection.buffered(), 4 + 104);
+    let deadline = Instant::from_millis(1_000);
+    link.connection
+        .shutdown(link.now, Shutdown::Drain { deadline });
+    assert_eq!(link.connection.buffered(), 0);
+}
+
+#[test]
 fn a_message_that_would_begin_is_refused_by_its_header_or_whole_alike() {
     // rule: LIM-6, FRAME-5
     let begins = fragment(2, 0, Some(99), false, b"begins");
