@@ -58,7 +58,8 @@ impl From<LimitExceeded> for Unencodable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{limit} is {value}, got {got}")]
 pub struct LimitExceeded {
-    /// The limit's name, as in [`Limits`](crate::Limits).
+    /// The limit's name, as in [`Limits`](crate::Limits), or that of another who
+    /// [bounds connections](crate::Connection::refuse_messages).
     pub limit: &'static str,
     /// Its value.
     pub value: u64,

@@ -42,6 +42,12 @@ impl TransmitQueue {
         self.len() == 0
     }
 
+    /// Bytes allocated for copied pieces.
+    #[inline]
+    pub(crate) fn allocated(&self) -> usize {
+        self.copied.capacity()
+    }
+
     /// Bytes ever appended, which is where the next one will stand in the output.
     pub(crate) fn end(&self) -> u64 {
         self.sent_total + self.len() as u64

@@ -3,7 +3,7 @@
 use wireframe_proto::{ConnectionId, Priority, SharedUnits};
 
 use crate::{
-    push::{Encoding, PushHandle, PushPolicy, Pushed, TryPushError},
+    push::{Common, PushHandle, PushPolicy, Pushed, TryPushError},
     registry::SessionRegistry,
     sync::Arc,
 };
@@ -93,7 +93,7 @@ struct Broadcast<F> {
 
 /// An app, and the frame as its connections share it, if they can.
 struct Asked<F> {
-    app: Arc<dyn Encoding<F>>,
+    app: Arc<Common<F>>,
     encoded: Option<SharedUnits>,
 }
 
@@ -109,7 +109,7 @@ impl<F: Clone> Broadcast<F> {
     }
 
     fn push(&mut self, handle: &PushHandle<F>) {
-        let encoded = self.encoded_for(handle.encoding());
+        let encoded = self.encoded_for(handle.common());
         let frame = self.frame.clone();
         let place = match handle.push_encoded(self.priority, frame, encoded, self.policy) {
             Ok(Pushed::Queued) => &mut self.fanout.queued,
@@ -124,12 +124,15 @@ impl<F: Clone> Broadcast<F> {
     }
 
     /// Asks each app once. There are few of them: nearly always one.
-    fn encoded_for(&mut self, app: &Arc<dyn Encoding<F>>) -> Option<SharedUnits> {
+    fn encoded_for(&mut self, app: &Arc<Common<F>>) -> Option<SharedUnits> {
         let mut asked = self.apps.iter();
         if let Some(asked) = asked.find(|asked| Arc::ptr_eq(&asked.app, app)) {
             return asked.encoded.clone();
         }
-        let encoded = app.encode_shared(&self.frame).map(SharedUnits::new);
+        let encoded = app
+            .encoding
+            .encode_shared(&self.frame)
+            .map(SharedUnits::new);
         self.apps.push(Asked {
             app: Arc::clone(app),
             encoded: encoded.clone(),

@@ -2,6 +2,7 @@
 
 mod app;
 mod broadcast;
+mod budget;
 mod client;
 mod clock;
 mod contain;
@@ -28,6 +29,7 @@ pub use app::{
     RequestService, State, WireframeApp,
 };
 pub use broadcast::Fanout;
+pub use budget::MemoryBudget;
 pub use client::{Backoff, Call, CallError, Client, Jitter, Lagged, Pushes, Reconnecting, Replies};
 pub use clock::{Clock, Elapsed};
 pub use conversation::{BodyError, Conversation, RequestBody, ResponseSender, SendError};

@@ -4,7 +4,7 @@
 
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard, Weak,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// Locks, whether or not a holder has panicked.

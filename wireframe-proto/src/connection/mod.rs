@@ -7,6 +7,7 @@ mod heartbeat;
 mod hooks;
 mod inbound;
 mod lifecycle;
+mod memory;
 mod outbound;
 mod preamble;
 mod reassembly;
@@ -29,7 +30,7 @@ use self::preamble::Opening;
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
-    error::{CloseReason, Rejected},
+    error::{CloseReason, LimitExceeded, Rejected},
     event::Event,
     fragment::{FragmentMeta, reassembler::Reassembler},
     heartbeat::Pulse,
@@ -82,6 +83,8 @@ pub struct Connection<P: WireframeProtocol> {
     unit: Option<FragmentMeta>,
     /// The peer's messages that come in fragments, boxed because few peers send any.
     reassembler: Option<Box<Reassembler>>,
+    /// Set while no message in fragments may begin, and boxed because it rarely is.
+    refused_messages: Option<Box<LimitExceeded>>,
     /// The length of `receive` at which nothing whole was found in it.
     starved_at: Option<usize>,
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
@@ -243,6 +246,7 @@ impl<P: WireframeProtocol> Connection<P> {
             counted: 0,
             unit: None,
             reassembler: None,
+            refused_messages: None,
             starved_at: None,
             ignores_input: false,
             input_held: false,

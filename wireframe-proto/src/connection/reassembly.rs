@@ -28,7 +28,10 @@ impl<P: WireframeProtocol> Connection<P> {
         self.in_user_code = true;
         let reuses_ids = self.framing.reuses_message_ids();
         self.in_user_code = false;
-        Bounds::new(&self.config, reuses_ids)
+        Bounds {
+            refused: self.refused_messages.as_deref().copied(),
+            ..Bounds::new(&self.config, reuses_ids)
+        }
     }
 
     /// Refuses a fragment of which only the header has come, if its payload would cross

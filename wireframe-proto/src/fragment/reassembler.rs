@@ -36,6 +36,8 @@ pub(crate) struct Bounds {
     pub(crate) timeout: Duration,
     /// The peer may use the id of a dropped message again at once.
     pub(crate) reuses_ids: bool,
+    /// No message may begin that is not whole at once.
+    pub(crate) refused: Option<LimitExceeded>,
 }
 
 impl Bounds {
@@ -48,6 +50,7 @@ impl Bounds {
             fragments: config.fragments_per_message().min(u32::MAX as usize),
             timeout: config.fragments.reassembly_timeout,
             reuses_ids,
+            refused: None,
         }
     }
 }
@@ -110,6 +113,11 @@ pub(crate) struct Reassembler {
 impl Reassembler {
     pub(crate) const fn stats(&self) -> FragmentStats {
         self.stats
+    }
+
+    /// Bytes allocated for the messages that are not whole.
+    pub(crate) const fn allocated(&self) -> usize {
+        self.allocated
     }
 
     /// Its time at `now`, where the connection has received so many bytes.
@@ -225,6 +233,9 @@ impl Reassembler {
         } else if !meta.is_final {
             let messages = self.open.len() as u64 + 1;
             at_most("max_partial_messages", bounds.messages, messages)?;
+            if let Some(limit) = bounds.refused {
+                return Err(CloseReason::Limit(limit));
+            }
         } else {
             return Ok(());
         }

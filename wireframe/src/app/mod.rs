@@ -28,9 +28,10 @@ pub(crate) use state::StateMap;
 
 use self::router::{Found, Handlers, Router, Routes, Wrap};
 use crate::{
+    budget::MemoryBudget,
     error::{BuildError, Place},
     frame::Protocol,
-    push::{DeadLetterSender, Encoding, ProtocolEncoding, PushLimits},
+    push::{Common, DeadLetterSender, ProtocolEncoding, PushLimits},
     registry::SessionRegistry,
     sync::Arc,
 };
@@ -65,6 +66,7 @@ pub struct WireframeApp<P: Protocol = EnvelopeProtocol> {
     rate_limit: Option<RateLimit>,
     dead_letters: Option<DeadLetterSender<P::Frame>>,
     registry: Option<SessionRegistry<P::Frame>>,
+    budget: MemoryBudget,
 }
 
 impl WireframeApp {
@@ -97,6 +99,7 @@ impl<P: Protocol> WireframeApp<P> {
             rate_limit: None,
             dead_letters: None,
             registry: None,
+            budget: MemoryBudget::default(),
         }
     }
 
@@ -244,6 +247,13 @@ impl<P: Protocol> WireframeApp<P> {
         self
     }
 
+    /// Bounds the memory that the connections take together, and those of all apps that are
+    /// given this budget. Default: a [budget](MemoryBudget) of its own, of 512 MiB.
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.budget = budget.clone();
+        self
+    }
+
     /// Checks the app and makes it ready to serve. A server does this itself.
     ///
     /// # Errors
@@ -282,7 +292,11 @@ impl<P: Protocol> WireframeApp<P> {
         };
         let framed = Arc::new(Framed::new(self.protocol, framing));
         let max_frame_len = config.limits.max_frame_len.get();
-        let encoding = ProtocolEncoding::new(Arc::clone(&framed), max_frame_len);
+        let pushes = Common {
+            encoding: Box::new(ProtocolEncoding::new(Arc::clone(&framed), max_frame_len)),
+            limits: self.pushes,
+            budget: self.budget,
+        };
         Ok(App {
             shared: Arc::new(Shared {
                 framed,
@@ -291,11 +305,10 @@ impl<P: Protocol> WireframeApp<P> {
                 on_push: self.on_push,
                 states: Arc::new(self.states),
                 config: Arc::new(config),
-                pushes: self.pushes,
+                pushes: Arc::new(pushes),
                 rate_limit: self.rate_limit,
                 dead_letters: self.dead_letters,
                 registry: self.registry,
-                encoding: Arc::new(encoding),
             }),
         })
     }
@@ -374,14 +387,17 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) on_push: Option<Box<dyn AnyHandler<P>>>,
     pub(crate) states: Arc<StateMap>,
     pub(crate) config: Arc<Config>,
-    pub(crate) pushes: PushLimits,
+    pub(crate) pushes: Arc<Common<P::Frame>>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
     pub(crate) registry: Option<SessionRegistry<P::Frame>>,
-    pub(crate) encoding: Arc<dyn Encoding<P::Frame>>,
 }
 
 impl<P: Protocol> Shared<P> {
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.pushes.budget
+    }
+
     /// What serves a route: its handler or the fallback, inside the layers.
     pub(crate) fn handler(&self, route: u32) -> Option<Found<'_, P>> {
         self.handlers.find(route)

@@ -6,6 +6,7 @@ mod failures;
 mod feeds;
 mod hosted;
 mod io;
+mod memory;
 mod peer_pushes;
 mod pool;
 mod presence;
@@ -31,10 +32,13 @@ use wireframe_proto::{
 use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
 use crate::{
     app::{App, Shared, Surroundings},
+    budget::Holding,
     client::Caller,
     clock::Clock,
     frame::Protocol,
-    push::{Batch, Buried, Command, Control, DeadLetterReason, Mailbox, PushHandle, Settled},
+    push::{
+        Asked, Batch, Buried, Command, Control, DeadLetterReason, Mailbox, PushHandle, Settled,
+    },
     rt::Sleep,
     session::Session,
     sync::{Arc, AtomicU64, Ordering},
@@ -94,6 +98,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     more_output: bool,
     /// The transport took less than was offered, and will wake us.
     write_blocked: bool,
+    /// It does not read, because connections use too much memory, and it would use more.
+    paused: bool,
     /// The transport may hold back what it has taken.
     unflushed: bool,
     /// How the connection ended.
@@ -107,6 +113,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     buried: Buried,
     /// What handlers say while they are at work, and read. Boxed on first use.
     conversations: Option<Box<Conversations<P::Frame>>>,
+    /// What it holds of the app's budget, once it has held anything.
+    holding: Option<Holding>,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -149,13 +157,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             address,
         };
         let control = Arc::new(Control::new(&peer));
-        let mailbox = Mailbox::new(Arc::clone(&control), app.pushes, Arc::clone(&app.encoding))
-            .with_extras(
-                app.rate_limit,
-                &app.config.fairness,
-                app.dead_letters.clone(),
-                &environment.clock,
-            );
+        let mailbox = Mailbox::new(Arc::clone(&control), Arc::clone(&app.pushes)).with_extras(
+            app.rate_limit,
+            &app.config.fairness,
+            app.dead_letters.clone(),
+            &environment.clock,
+        );
         let mailbox = Arc::new(mailbox);
         let session = Session::new(P::Session::default());
         let hosted = Hosted::new(
@@ -190,12 +197,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             peer_gone: false,
             more_output: false,
             write_blocked: false,
+            paused: false,
             unflushed: false,
             ended: None,
             is_over: false,
             batch: None,
             buried: Buried::default(),
             conversations: None,
+            holding: None,
         }
     }
 
@@ -221,14 +230,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         // What was accepted before a command was given, or a deadline came, goes first.
-        let command = self.control.take_command();
+        let asked = self.control.take_asked();
         self.take_pushes();
         self.check_time(cx);
-        self.take_orders(command);
+        if !asked.is_nothing() {
+            self.take_orders(asked);
+        }
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
-                self.engine.hold_input(false, self.now);
+                self.engine.hold_input(self.paused, self.now);
             }
         }
         self.poll_woken();
@@ -259,12 +270,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             || self.may_start_push()
     }
 
-    /// Does what handles have asked for.
-    fn take_orders(&mut self, command: Option<Command>) {
-        if let Some(heartbeat) = self.control.take_heartbeat() {
+    /// Does what handles have asked for, or the budget.
+    fn take_orders(&mut self, asked: Asked) {
+        if asked.has_heartbeat()
+            && let Some(heartbeat) = self.control.take_heartbeat()
+        {
             self.engine.set_heartbeat(heartbeat, self.now);
         }
-        let how = match command {
+        self.heed_budget(asked);
+        let how = match asked.command() {
             None => return,
             Some(Command::Abort) => Shutdown::Immediate,
             Some(Command::Close) => Shutdown::Drain {
@@ -325,6 +339,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Takes turns until nothing more can be done without waiting.
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.control.signal().resume();
+        let was_over = self.look_at_budget();
         for _ in 0..TURNS {
             let again = self.turn(cx);
             if let Some(reason) = self.ended.take() {
@@ -335,15 +350,17 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             self.rest();
             let armed = self.sleep.as_ref().map(|(at, _)| *at);
-            if self.mailbox.park(cx.waker(), armed) {
+            if let Some(outstanding) = self.mailbox.park(cx.waker(), armed) {
                 let caller = self.caller.as_deref();
                 let called = self.tasks.has_woken() || self.is_called();
                 if !called && !caller.is_some_and(Caller::has_news) {
+                    self.charge(outstanding, was_over, cx);
                     return Poll::Pending;
                 }
                 self.control.signal().resume();
             }
         }
+        self.charge(self.mailbox.outstanding(), was_over, cx);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

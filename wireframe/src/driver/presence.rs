@@ -65,5 +65,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             burial::lose(&self.mailbox, leftovers, &reason);
         });
         contain::run(|| self.log_losses(reason));
+        self.holding = None;
     }
 }

@@ -60,6 +60,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Event::Undelivered(undelivered) => self.undelivered(undelivered),
             Event::Closing(reason) => {
                 tracing::debug!(connection = %self.control.id(), %reason, "closing");
+                self.note_closing(&reason);
                 self.drop_tasks();
                 // First the reason, for calls that wait for room in the mailbox.
                 if let Some(caller) = &mut self.caller {

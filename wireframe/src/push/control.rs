@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr};
 use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
 use super::signal::Signal;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,50 @@ pub(crate) enum Command {
     Abort,
 }
 
-// Ordered: an abort overrides a close, never the other way round.
-const NONE: u8 = 0;
-const CLOSE: u8 = 1;
-const ABORT: u8 = 2;
+/// What was asked of a driver since it last looked, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked(u8);
+
+impl Asked {
+    const NOTHING: u8 = 0;
+    const CLOSE: u8 = 1;
+    const ABORT: u8 = 2;
+    const HEARTBEAT: u8 = 4;
+    const MEMORY: u8 = 8;
+    const CONDEMNED: u8 = 16;
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    pub(crate) fn is_nothing(self) -> bool {
+        self.0 == Self::NOTHING
+    }
+
+    /// The stronger command, if there were several: an abort overrides a close.
+    pub(crate) fn command(self) -> Option<Command> {
+        match (self.has(Self::ABORT), self.has(Self::CLOSE)) {
+            (true, _) => Some(Command::Abort),
+            (false, true) => Some(Command::Close),
+            (false, false) => None,
+        }
+    }
+
+    /// There is a heartbeat to [take](Control::take_heartbeat).
+    pub(crate) fn has_heartbeat(self) -> bool {
+        self.has(Self::HEARTBEAT)
+    }
+
+    /// There is memory again for those who wait for it.
+    pub(crate) fn has_memory(self) -> bool {
+        self.has(Self::MEMORY)
+    }
+
+    /// The connection holds too much, and has to close.
+    pub(crate) fn is_condemned(self) -> bool {
+        self.has(Self::CONDEMNED)
+    }
+}
 
 /// The part of a connection that its handles share with its driver and that knows no
 /// frame type.
@@ -27,9 +67,8 @@ const ABORT: u8 = 2;
 pub(crate) struct Control {
     id: ConnectionId,
     peer: Option<SocketAddr>,
-    command: AtomicU8,
-    /// Set once `heartbeat` holds something for the driver.
-    heartbeat_asked: AtomicBool,
+    /// Bits of [`Asked`].
+    asked: AtomicU8,
     /// Boxed because few ask.
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
@@ -41,8 +80,7 @@ impl Control {
         Self {
             id: peer.id,
             peer: peer.address,
-            command: AtomicU8::new(NONE),
-            heartbeat_asked: AtomicBool::new(false),
+            asked: AtomicU8::new(Asked::NOTHING),
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
@@ -57,32 +95,24 @@ impl Control {
         &self.signal
     }
 
-    /// Whether a command or a heartbeat waits. `SeqCst`, as [`Signal`] asks of a second
+    /// Whether anything is asked of the driver. `SeqCst`, as [`Signal`] asks of a second
     /// look.
-    pub(crate) fn has_command(&self) -> bool {
-        self.command.load(Ordering::SeqCst) != NONE || self.heartbeat_asked.load(Ordering::SeqCst)
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) != Asked::NOTHING
     }
 
-    /// The command given since the last call, the stronger one if there were several.
-    pub(crate) fn take_command(&self) -> Option<Command> {
-        if self.command.load(Ordering::Relaxed) == NONE {
-            return None;
+    /// What was asked since the last call. Costs one load if nothing was.
+    pub(crate) fn take_asked(&self) -> Asked {
+        if self.asked.load(Ordering::Relaxed) == Asked::NOTHING {
+            return Asked(Asked::NOTHING);
         }
-        match self.command.swap(NONE, Ordering::SeqCst) {
-            CLOSE => Some(Command::Close),
-            ABORT => Some(Command::Abort),
-            _ => None,
-        }
+        Asked(self.asked.swap(Asked::NOTHING, Ordering::SeqCst))
     }
 
     /// The heartbeat that was asked for since the last call, the last one if there were
-    /// several.
+    /// several. One that came after [`take_asked`](Self::take_asked) is taken now, and
+    /// found gone the next time.
     pub(crate) fn take_heartbeat(&self) -> Option<Option<Heartbeat>> {
-        if !self.heartbeat_asked.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.heartbeat_asked.store(false, Ordering::SeqCst);
-        // Should another come in between, it is taken now, and found gone the next time.
         let asked = lock(&self.heartbeat).take();
         asked.map(|heartbeat| *heartbeat)
     }
@@ -97,12 +127,21 @@ impl Control {
         let asked = Box::new(heartbeat);
         let stale = lock(&self.heartbeat).replace(asked);
         drop(stale);
-        self.heartbeat_asked.store(true, Ordering::SeqCst);
-        self.signal.unpark();
+        self.ask(Asked::HEARTBEAT);
     }
 
-    fn give(&self, command: u8) {
-        self.command.fetch_max(command, Ordering::SeqCst);
+    /// The budget has memory again.
+    pub(crate) fn tell_of_memory(&self) {
+        self.ask(Asked::MEMORY);
+    }
+
+    /// The connection holds too much.
+    pub(crate) fn condemn(&self) {
+        self.ask(Asked::CONDEMNED);
+    }
+
+    fn ask(&self, bit: u8) {
+        self.asked.fetch_or(bit, Ordering::SeqCst);
         self.signal.unpark();
     }
 }
@@ -175,13 +214,13 @@ impl ConnectionHandle {
     /// Drains the connection: what is in flight or accepted is finished, nothing new is
     /// taken, then it closes.
     pub fn close(&self) {
-        self.control.give(CLOSE);
+        self.control.ask(Asked::CLOSE);
     }
 
     /// Ends the connection at once; what is undelivered becomes dead letters, if the app
     /// has a queue for them, or is lost.
     pub fn abort(&self) {
-        self.control.give(ABORT);
+        self.control.ask(Asked::ABORT);
     }
 }
 

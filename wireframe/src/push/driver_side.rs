@@ -96,17 +96,18 @@ impl<F> Mailbox<F> {
         any
     }
 
-    /// Prepares to sleep: true if the driver may, false if a frame or a command waits.
+    /// Prepares to sleep: the bytes that are outstanding if the driver may, nothing if a
+    /// frame or a command waits.
     ///
-    /// After true the driver looks once more at its other sources of work, and calls
+    /// If it may, the driver looks once more at its other sources of work, and calls
     /// [`Signal::resume`](super::Signal::resume) if it goes on after all. An idle
     /// mailbox gives its memory up here.
     ///
     /// The driver's timer is set for `armed`: it may not sleep past a token that somebody
     /// waits for.
-    pub(crate) fn park(&self, waker: &Waker, armed: Option<Instant>) -> bool {
-        if self.filled.load(Ordering::Relaxed) || self.control.has_command() {
-            return false;
+    pub(crate) fn park(&self, waker: &Waker, armed: Option<Instant>) -> Option<usize> {
+        if self.filled.load(Ordering::Relaxed) || self.control.is_asked() {
+            return None;
         }
         self.control.signal().park(waker);
         let mut inner = self.lock();
@@ -119,12 +120,18 @@ impl<F> Mailbox<F> {
             .rate
             .as_ref()
             .is_none_or(|rate| !rate.is_due_before(armed));
+        let outstanding = inner.outstanding();
         drop(inner);
-        let may_sleep = idle && in_time && !self.control.has_command();
+        let may_sleep = idle && in_time && !self.control.is_asked();
         if !may_sleep {
             self.control.signal().resume();
         }
-        may_sleep
+        may_sleep.then_some(outstanding)
+    }
+
+    /// Bytes outstanding, for a driver that does not sleep.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.lock().outstanding()
     }
 
     /// Takes note of what has been sent or lost, and gives the room to those who wait.
@@ -138,7 +145,7 @@ impl<F> Mailbox<F> {
         let mut inner = self.lock();
         inner.high.release(high);
         inner.low.release(low);
-        inner.wake_ready(&Priority::ALL, now, &mut wakers);
+        self.wake_ready(&mut inner, &Priority::ALL, now, &mut wakers);
         let counted = inner.counted();
         let (unencodable, ended) = (high.unencodable + low.unencodable, high.ended + low.ended);
         counted.sent += high.sent + low.sent;
@@ -167,7 +174,7 @@ impl<F> Mailbox<F> {
             return;
         }
         let mut wakers = Wakers::default();
-        inner.wake_ready(&Priority::ALL, Some(now), &mut wakers);
+        self.wake_ready(&mut inner, &Priority::ALL, Some(now), &mut wakers);
         self.leave_lock(inner, Some(now), wakers);
     }
 
@@ -187,6 +194,7 @@ impl<F> Mailbox<F> {
         let mut wakers = Wakers::default();
         let mut inner = self.lock();
         inner.close(&mut wakers);
+        self.stop_awaiting_memory(&mut inner);
         inner.count_leaving();
         let leftovers = Batch {
             high: mem::take(&mut inner.high.queue),

@@ -5,8 +5,8 @@ use std::fmt;
 use wireframe_proto::{Accepted, Envelope, Priority, PushCapacity, SharedUnits};
 
 use super::{
+    common::Common,
     control::ConnectionHandle,
-    encoding::Encoding,
     error::TryPushError,
     mailbox::{Mailbox, QueuedCall},
     policy::{PushPolicy, Pushed},
@@ -48,6 +48,9 @@ impl<F> PushHandle<F> {
     /// keep those who do waiting, for as long as they take all room first; and a future
     /// that is kept without being polled, as in a `select!` over a reference, does not stop
     /// what the same task awaits instead.
+    ///
+    /// While the app's [`MemoryBudget`](crate::MemoryBudget) is used up there is no room on any
+    /// connection.
     ///
     /// Where the rate is limited a push waits for a token as well, and takes both in one
     /// step. Tokens come to high pushes that wait before low ones, but after
@@ -168,8 +171,8 @@ impl<F> PushHandle<F> {
         self.mailbox.push_with_policy(priority, accepted, policy)
     }
 
-    pub(crate) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
-        self.mailbox.encoding()
+    pub(crate) fn common(&self) -> &Arc<Common<F>> {
+        self.mailbox.common()
     }
 
     /// A handle that does not keep what the connection has left behind in memory.

@@ -52,7 +52,7 @@ const KEPT_WHEN_IDLE: usize = 4;
 /// so much is promised to somebody who was woken and has yet to come, and who either
 /// takes it, goes back in line, or leaves and has it given to the next. So whatever makes
 /// room (a release, a dropped permit, a waiter that leaves) is followed by
-/// [`Inner::wake_ready`](super::mailbox::Inner::wake_ready), and whoever takes room that
+/// [`Mailbox::wake_ready`](super::mailbox::Mailbox::wake_ready), and whoever takes room that
 /// was promised makes the promise smaller.
 ///
 /// A promise holds no room: it only keeps more from being woken than can enter. Whoever is
@@ -88,6 +88,18 @@ impl<F> Lane<F> {
     /// Those who wait for room here.
     pub(super) fn waiters(&mut self) -> &mut Waiters {
         self.waiters.get_or_insert_default()
+    }
+
+    /// Whether anybody waits, woken or asleep.
+    #[inline]
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.as_ref().is_some_and(|w| !w.is_empty())
+    }
+
+    /// Bytes outstanding.
+    #[inline]
+    pub(super) fn outstanding(&self) -> usize {
+        self.used.bytes
     }
 
     /// Frames outstanding, permits not included.

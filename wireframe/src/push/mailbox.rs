@@ -8,9 +8,9 @@ use wireframe_proto::{
 
 use super::{
     capacity::PushLimits,
+    common::Common,
     control::Control,
     dead_letter::DeadLetterSender,
-    encoding::Encoding,
     error::{PushError, TryPushError},
     lane::{Lane, Wakers},
     rate::Rate,
@@ -34,7 +34,7 @@ pub(crate) struct Mailbox<F> {
     /// Set under the lock when a frame is queued, cleared under it when they are taken.
     /// Read without it, it is a hint; the look before the driver sleeps takes the lock.
     pub(super) filled: AtomicBool,
-    encoding: Arc<dyn Encoding<F>>,
+    pub(super) common: Arc<Common<F>>,
     /// Boxed, because most connections have none of it.
     pub(super) extras: Option<Box<Extras<F>>>,
 }
@@ -62,6 +62,8 @@ pub(super) struct Inner<F> {
     /// Which of the low frames begin calls, by their place in the queue.
     pub(super) calls: Vec<(usize, QueuedCall<F>)>,
     pub(super) open: bool,
+    /// Somebody waits for memory alone, and the budget will tell the driver of some.
+    pub(super) awaits_memory: bool,
     /// The rate limit, while the mailbox is open.
     pub(super) rate: Option<Box<Rate>>,
     /// All terms but `queued`, which the lanes know; frames count as accepted here once
@@ -135,8 +137,19 @@ impl<F> Inner<F> {
         }
     }
 
-    /// Room was made in these lanes, or a token was given back: wakes as many as find both
-    /// if all who were woken come.
+    /// Whether anybody waits for room.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.high.has_waiters() || self.low.has_waiters()
+    }
+
+    /// Bytes outstanding.
+    pub(super) fn outstanding(&self) -> usize {
+        let high = self.high.outstanding();
+        high.saturating_add(self.low.outstanding())
+    }
+
+    /// Wakes as many of those lanes as find room and a token, if all who were woken come;
+    /// see [`Mailbox::wake_ready`].
     pub(super) fn wake_ready(
         &mut self,
         lanes: &[Priority],
@@ -167,36 +180,39 @@ impl<F> Inner<F> {
         self.low.wake_all(wakers);
     }
 
-    /// Sets the alarm for those who wait for nothing but a token. Due after every change
-    /// of who waits, of the room there is, and of the tokens; says whether the driver,
-    /// if it sleeps, has to look.
+    /// Whether somebody waits for whom there is room.
+    fn first_fits(&self) -> bool {
+        self.high.first_fits() || self.low.first_fits()
+    }
+
+    /// Sets the alarm for the next token, if anybody `waits` for nothing else. Due after
+    /// every change of who waits, of the room there is, and of the tokens; says whether the
+    /// driver, if it sleeps, has to look.
     #[must_use = "the driver may sleep too long"]
-    fn set_alarm(&mut self, now: Option<Instant>) -> bool {
+    fn set_alarm(&mut self, waits: bool, now: Option<Instant>) -> bool {
         let (Some(rate), Some(now)) = (&mut self.rate, now) else {
             return false;
         };
-        rate.set_alarm(self.high.first_fits() || self.low.first_fits(), now)
+        rate.set_alarm(waits, now)
     }
 }
 
 impl<F> Mailbox<F> {
-    pub(crate) fn new(
-        control: Arc<Control>,
-        limits: PushLimits,
-        encoding: Arc<dyn Encoding<F>>,
-    ) -> Self {
+    pub(crate) fn new(control: Arc<Control>, common: Arc<Common<F>>) -> Self {
+        let PushLimits { high, low } = common.limits;
         Self {
             control,
             inner: Mutex::new(Inner {
-                high: Lane::new(limits.high),
-                low: Lane::new(limits.low),
+                high: Lane::new(high),
+                low: Lane::new(low),
                 calls: Vec::new(),
                 open: true,
+                awaits_memory: false,
                 rate: None,
                 counted: None,
             }),
             filled: AtomicBool::new(false),
-            encoding,
+            common,
             extras: None,
         }
     }
@@ -253,12 +269,12 @@ impl<F> Mailbox<F> {
     }
 
     pub(super) fn measure(&self, frame: F) -> Accepted<F> {
-        let charge = self.encoding.encoded_len(&frame);
+        let charge = self.common.encoding.encoded_len(&frame);
         Accepted::new(frame, charge)
     }
 
-    pub(super) fn encoding(&self) -> &Arc<dyn Encoding<F>> {
-        &self.encoding
+    pub(super) fn common(&self) -> &Arc<Common<F>> {
+        &self.common
     }
 
     /// Whether pushes take tokens.
@@ -288,7 +304,7 @@ impl<F> Mailbox<F> {
         if !inner.open {
             return Err(TryPushError::Closed(accepted.frame));
         }
-        if !inner.lane(priority).admits(accepted.charge) {
+        if !inner.lane(priority).admits(accepted.charge) || self.lacks_memory() {
             return Err(TryPushError::Full(accepted.frame));
         }
         if let Err(next) = inner.take_token(priority, false, now) {
@@ -325,7 +341,7 @@ impl<F> Mailbox<F> {
         if let Some(rate) = &mut inner.rate {
             rate.give_back();
         }
-        inner.wake_ready(&[priority], now, &mut wakers);
+        self.wake_ready(&mut inner, &[priority], now, &mut wakers);
         self.leave_lock(inner, now, wakers);
     }
 
@@ -352,7 +368,8 @@ impl<F> Mailbox<F> {
         now: Option<Instant>,
         wakers: Wakers,
     ) {
-        let alarm_moved = inner.set_alarm(now);
+        let waits = inner.first_fits() && !self.is_turned_away(&mut inner);
+        let alarm_moved = inner.set_alarm(waits, now);
         drop(inner);
         wakers.wake();
         if alarm_moved {

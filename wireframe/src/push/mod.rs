@@ -6,6 +6,7 @@
 //! [`PushCapacity`](wireframe_proto::PushCapacity).
 
 mod capacity;
+mod common;
 mod control;
 mod dead_letter;
 mod disposal;
@@ -15,6 +16,7 @@ mod error;
 mod handle;
 mod lane;
 mod mailbox;
+mod memory;
 mod permit;
 mod policy;
 mod rate;
@@ -28,13 +30,14 @@ mod waiters;
 mod tests;
 
 pub use capacity::PushLimits;
+pub(crate) use common::Common;
 pub use control::ConnectionHandle;
-pub(crate) use control::{Command, Control};
+pub(crate) use control::{Asked, Command, Control};
 pub use dead_letter::{
     DeadLetter, DeadLetterLog, DeadLetterReason, DeadLetterSender, DeadLetters, dead_letter_queue,
 };
 pub(crate) use driver_side::{Batch, Buried, Settled};
-pub(crate) use encoding::{Encoding, ProtocolEncoding};
+pub(crate) use encoding::ProtocolEncoding;
 pub use error::{PushError, TryPushError};
 pub use handle::{PushHandle, WeakPushHandle};
 pub(crate) use mailbox::{Mailbox, QueuedCall};

@@ -70,7 +70,7 @@ impl<F> Mailbox<F> {
             return false;
         };
         let mut inner = self.lock();
-        if !(inner.open && inner.lane(priority).admits(charge)) {
+        if !(inner.open && inner.lane(priority).admits(charge)) || self.lacks_memory() {
             return false;
         }
         let Some(accepted) = slot.take() else {
@@ -136,12 +136,12 @@ impl<F> Mailbox<F> {
         let now = self.token_time();
         let mut inner = self.lock();
         let own = inner.give_up(place.priority, &key);
-        inner.wake_ready(&[place.priority], now, &mut wakers);
+        self.wake_ready(&mut inner, &[place.priority], now, &mut wakers);
         self.leave_lock(inner, now, wakers);
         drop(own);
     }
 
-    /// The lock, once there is room for `charge` and a token, which is taken, or the
+    /// The lock, once there is room for `charge`, memory, and a token, which is taken, or the
     /// mailbox is closed; else it is left in line, to be woken through `cx`.
     fn poll_turn(&self, cx: &Context<'_>, place: &mut Place, charge: usize) -> Option<Turn<'_, F>> {
         let mut fresh: Option<Waker> = None;
@@ -157,6 +157,7 @@ impl<F> Mailbox<F> {
                 true => lane.fits(charge),
                 false => lane.admits(charge),
             };
+            let has_room = has_room && (!open || !self.is_turned_away(&mut inner));
             if has_room && (!open || inner.take_token(place.priority, was_woken, now).is_ok()) {
                 let key = place.key.take();
                 let waker = key.and_then(|key| inner.lane(place.priority).waiters().leave(&key));
@@ -183,7 +184,7 @@ impl<F> Mailbox<F> {
                     let stale = inner.rejoin(place.priority, key, waker);
                     // The token it was woken for may be of use to the other priority.
                     let mut wakers = Wakers::default();
-                    inner.wake_ready(&[], now, &mut wakers);
+                    self.wake_ready(&mut inner, &[], now, &mut wakers);
                     self.leave_lock(inner, now, wakers);
                     drop(stale);
                     return None;

@@ -23,6 +23,7 @@ mod heartbeat;
 mod held_back;
 mod held_input;
 mod hook_context;
+mod memory;
 mod output_order;
 mod pair;
 mod panics;

@@ -45,6 +45,7 @@ pub(super) enum Op {
     DropBody(usize),
     Drain(u64),
     Abort,
+    CloseOverLimit,
     SwapBuffers,
     Shrink,
 }
@@ -162,6 +163,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         8 => which.prop_map(Op::DropBody),
         1 => (0u64..40).prop_map(Op::Drain),
         1 => Just(Op::Abort),
+        1 => Just(Op::CloseOverLimit),
         4 => Just(Op::SwapBuffers),
         4 => Just(Op::Shrink),
     ]

@@ -154,20 +154,20 @@ fn commands_wake_the_driver_and_abort_overrides_close() {
     let connection = rig.handle.connection();
     let control = rig.mailbox.control();
     let (wakes, waker) = counting_waker();
-    assert_eq!(control.take_command(), None);
-    assert!(rig.mailbox.park(&waker, None));
+    assert_eq!(control.take_asked().command(), None);
+    assert!(rig.mailbox.park(&waker, None).is_some());
     connection.close();
     connection.close();
     assert_eq!(wakes.count(), 1);
-    assert!(!rig.mailbox.park(&waker, None), "a command waits");
-    assert_eq!(control.take_command(), Some(Command::Close));
-    assert_eq!(control.take_command(), None);
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_none(), "a command waits");
+    assert_eq!(control.take_asked().command(), Some(Command::Close));
+    assert_eq!(control.take_asked().command(), None);
+    assert!(rig.mailbox.park(&waker, None).is_some());
 
     connection.abort();
     connection.close();
     assert_eq!(wakes.count(), 2);
-    assert_eq!(control.take_command(), Some(Command::Abort));
+    assert_eq!(control.take_asked().command(), Some(Command::Abort));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_handle_is_harmless_after_the_end_and_keeps_no_task_alive() {
     let rig = Rig::new(1, ROOMY);
     let connection = rig.handle.connection();
     let (wakes, waker) = counting_waker();
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     drop(rig.mailbox.end());
     drop(waker);
     assert_eq!(Arc::strong_count(&wakes), 1, "the task is let go");

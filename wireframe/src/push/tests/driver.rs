@@ -13,7 +13,10 @@ use wireframe_proto::{
 };
 
 use super::{Rig, counting_waker, frame, now};
-use crate::push::{Command, Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed};
+use crate::{
+    budget::MemoryBudget,
+    push::{Command, Common, Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed},
+};
 
 const ROOMY: usize = 1 << 20;
 
@@ -23,19 +26,19 @@ fn a_burst_wakes_the_driver_once() {
     let mut rig = Rig::new(100, ROOMY);
     let (wakes, waker) = counting_waker();
     let permit = now(rig.handle.reserve(High)).unwrap();
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     for id in 0..50 {
         now(rig.handle.push(High, frame(id))).unwrap();
         rig.handle.try_push(Low, frame(id)).unwrap();
     }
     permit.send(frame(50)).unwrap();
     assert_eq!(wakes.count(), 1);
-    assert!(!rig.mailbox.park(&waker, None), "there is work");
+    assert!(rig.mailbox.park(&waker, None).is_none(), "there is work");
 
     rig.mailbox.control().signal().resume();
     rig.drain();
     assert_eq!((rig.batch.high.len(), rig.batch.low.len()), (51, 50));
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     rig.handle.try_push(Low, frame(60)).unwrap();
     assert_eq!(wakes.count(), 2);
 }
@@ -53,7 +56,7 @@ fn every_way_to_push_wakes_a_parked_driver() {
     ];
     for way in ways {
         let (wakes, waker) = counting_waker();
-        assert!(rig.mailbox.park(&waker, None));
+        assert!(rig.mailbox.park(&waker, None).is_some());
         way();
         assert_eq!(wakes.count(), 1);
         rig.drain();
@@ -65,13 +68,13 @@ fn a_running_driver_is_not_woken() {
     // rule: PUSH-10
     let mut rig = Rig::new(100, ROOMY);
     let (wakes, waker) = counting_waker();
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     rig.mailbox.control().signal().resume();
     rig.handle.try_push(High, frame(1)).unwrap();
     assert_eq!(wakes.count(), 0);
     rig.drain();
     assert!(
-        rig.mailbox.park(&waker, None),
+        rig.mailbox.park(&waker, None).is_some(),
         "the waker kept from before serves"
     );
     rig.handle.try_push(High, frame(2)).unwrap();
@@ -84,8 +87,8 @@ fn the_waker_of_the_last_park_is_woken() {
     let rig = Rig::new(1, ROOMY);
     let (old, old_waker) = counting_waker();
     let (new, new_waker) = counting_waker();
-    assert!(rig.mailbox.park(&old_waker, None));
-    assert!(rig.mailbox.park(&new_waker, None));
+    assert!(rig.mailbox.park(&old_waker, None).is_some());
+    assert!(rig.mailbox.park(&new_waker, None).is_some());
     rig.handle.try_push(High, frame(1)).unwrap();
     assert_eq!((old.count(), new.count()), (0, 1));
 }
@@ -95,7 +98,7 @@ fn a_hook_pushes_without_waking_its_driver() {
     // rule: PUSH-10
     let mut rig = Rig::new(1, ROOMY);
     let (wakes, waker) = counting_waker();
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     rig.mailbox.hook_push(High, frame(1)).unwrap();
     assert_eq!(rig.mailbox.hook_push(High, frame(2)), Err(frame(2)));
     assert_eq!(wakes.count(), 0);
@@ -162,7 +165,7 @@ fn an_idle_mailbox_gives_its_memory_up() {
     }
     rig.drain();
     assert!(rig.mailbox.lock().high.queue.capacity() >= 1_000);
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     let inner = rig.mailbox.lock();
     for lane in [&inner.high, &inner.low] {
         assert!(lane.queue.capacity() <= 4);
@@ -196,8 +199,9 @@ fn what_comes_between_the_first_look_and_sleep_is_seen() {
         assert!(
             rig.mailbox
                 .park(&Waker::from(Arc::new(OnDrop(Some(work)))), None)
+                .is_some()
         );
-        rig.mailbox.park(&waker, None)
+        rig.mailbox.park(&waker, None).is_some()
     };
     let mailbox = Arc::clone(&rig.mailbox);
     let push = move || mailbox.hook_push(Low, frame(1)).unwrap();
@@ -206,7 +210,10 @@ fn what_comes_between_the_first_look_and_sleep_is_seen() {
     let connection = rig.handle.connection();
     let close = move || connection.close();
     assert!(!park_amid(&rig, Box::new(close)), "slept beside a command");
-    assert_eq!(rig.mailbox.control().take_command(), Some(Command::Close));
+    assert_eq!(
+        rig.mailbox.control().take_asked().command(),
+        Some(Command::Close)
+    );
     let connection = rig.handle.connection();
     let heartbeat = Some(Heartbeat::expecting(Duration::from_secs(1)));
     let set = move || connection.set_heartbeat(heartbeat);
@@ -245,17 +252,20 @@ fn no_user_code_runs_inside_the_critical_section() {
     let control = Arc::new(Control::new(&Peer::client_of(ConnectionId(1))));
     let mailbox = Arc::new(Mailbox::new(
         control,
-        PushLimits::new(),
-        Arc::new(|frame: &Nosy| {
-            frame.look();
-            1 << 20
+        Arc::new(Common {
+            encoding: Box::new(|frame: &Nosy| {
+                frame.look();
+                1 << 20
+            }),
+            limits: PushLimits::new(),
+            budget: MemoryBudget::default(),
         }),
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     let nosy = || Nosy(Arc::downgrade(&mailbox));
     let waker = || Waker::from(Arc::new(NosyWaker(nosy())));
     // A relapse is a deadlock, not a failure.
-    assert!(mailbox.park(&waker(), None));
+    assert!(mailbox.park(&waker(), None).is_some());
     now(handle.push(High, nosy())).unwrap();
     assert!(handle.try_push(High, nosy()).is_err());
     let dropped = handle.push_with_policy(High, nosy(), PushPolicy::DropIfFull);
@@ -282,8 +292,8 @@ fn no_user_code_runs_inside_the_critical_section() {
     };
     mailbox.settle(&super::settled(High, released));
     waiting[0].ready().unwrap();
-    assert!(mailbox.park(&waker(), None) || mailbox.drain_into(&mut batch));
-    assert!(mailbox.park(&waker(), None));
-    assert!(mailbox.park(&waker(), None));
+    assert!(mailbox.park(&waker(), None).is_some() || mailbox.drain_into(&mut batch));
+    assert!(mailbox.park(&waker(), None).is_some());
+    assert!(mailbox.park(&waker(), None).is_some());
     drop(mailbox.end());
 }

@@ -5,6 +5,7 @@ mod bounds;
 mod closing;
 mod dead_letters;
 mod driver;
+mod memory;
 mod rate;
 mod stress;
 mod waiting;
@@ -25,8 +26,8 @@ use wireframe_proto::{
     Accepted, ConnectionId, FairnessConfig, Peer, Priority, PushCapacity, RateLimit, Released,
 };
 
-use super::{Batch, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
-use crate::testing::ManualClock;
+use super::{Batch, Common, Control, DeadLetterSender, Mailbox, PushHandle, PushLimits, Settled};
+use crate::{budget::MemoryBudget, testing::ManualClock};
 
 /// Neither `Clone` nor `Copy`, as a frame may be.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +74,24 @@ impl Rig {
         limit: Option<RateLimit>,
         dead_letters: Option<DeadLetterSender<Frame>>,
     ) -> Self {
+        Self::within(
+            &MemoryBudget::default(),
+            peer,
+            frames,
+            bytes,
+            limit,
+            dead_letters,
+        )
+    }
+
+    fn within(
+        budget: &MemoryBudget,
+        peer: &Peer,
+        frames: usize,
+        bytes: usize,
+        limit: Option<RateLimit>,
+        dead_letters: Option<DeadLetterSender<Frame>>,
+    ) -> Self {
         let clock = ManualClock::new();
         let mut fairness = FairnessConfig::default();
         fairness.max_high_before_low = 2;
@@ -81,8 +100,11 @@ impl Rig {
             .with_bytes(NonZeroUsize::new(bytes).unwrap());
         let mailbox = Mailbox::new(
             Arc::new(Control::new(peer)),
-            PushLimits::both(capacity),
-            Arc::new(|frame: &Frame| frame.size),
+            Arc::new(Common {
+                encoding: Box::new(|frame: &Frame| frame.size),
+                limits: PushLimits::both(capacity),
+                budget: budget.clone(),
+            }),
         );
         let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());
         let mailbox = Arc::new(mailbox);

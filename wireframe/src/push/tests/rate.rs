@@ -185,7 +185,7 @@ fn a_full_bucket_has_no_alarm_until_one_of_those_who_were_woken_takes_a_token() 
     rig.pass(ms(5_000));
     assert_eq!((first.wakes(), second.wakes()), (1, 0));
     assert_eq!(rig.mailbox.alarm(), None);
-    assert!(rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_some());
     let _permit = first.ready().unwrap();
     assert_eq!(wakes.count(), 1, "the driver has to set its timer");
     rig.pass(ms(250));
@@ -324,14 +324,18 @@ fn a_parked_driver_is_woken_for_an_alarm_that_it_does_not_know_and_only_then() {
     let rig = Rig::limited(100, limit(4, 1));
     let permit = now(rig.handle.reserve(Low)).unwrap();
     let (wakes, waker) = counting_waker();
-    assert!(rig.mailbox.park(&waker, None), "nobody waits");
+    assert!(rig.mailbox.park(&waker, None).is_some(), "nobody waits");
     let first = Task::waiting(rig.handle.push(Low, frame(1)));
     assert_eq!(wakes.count(), 1);
     // It came between the look at the alarm and sleep.
-    assert!(!rig.mailbox.park(&waker, None));
+    assert!(rig.mailbox.park(&waker, None).is_none());
     let due = rig.mailbox.alarm();
-    assert!(!rig.mailbox.park(&waker, due.map(|due| due + ms(1))));
-    assert!(rig.mailbox.park(&waker, due));
+    assert!(
+        rig.mailbox
+            .park(&waker, due.map(|due| due + ms(1)))
+            .is_none()
+    );
+    assert!(rig.mailbox.park(&waker, due).is_some());
     let _second = Task::waiting(rig.handle.push(High, frame(2)));
     assert_eq!(wakes.count(), 1, "it will wake in time");
     rig.mailbox.control().signal().resume();

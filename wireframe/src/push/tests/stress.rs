@@ -33,11 +33,11 @@ impl Wake for Unpark {
     }
 }
 
-fn thread_waker() -> Waker {
+pub(super) fn thread_waker() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-fn block_on<T: Future>(future: T) -> T::Output {
+pub(super) fn block_on<T: Future>(future: T) -> T::Output {
     let waker = thread_waker();
     let mut future = pin!(future);
     loop {
@@ -82,7 +82,7 @@ fn produce(handle: &PushHandle<Frame>, producer: u32) {
     }
 }
 
-fn sent(queue: &mut VecDeque<Accepted<Frame>>, into: &mut Vec<u32>) -> Released {
+pub(super) fn sent(queue: &mut VecDeque<Accepted<Frame>>, into: &mut Vec<u32>) -> Released {
     let mut released = Released::default();
     for accepted in queue.drain(..) {
         released.sent += 1;
@@ -100,14 +100,14 @@ fn drive(rig: &mut Rig) -> (Vec<u32>, Vec<u32>) {
     loop {
         let mailbox = Arc::clone(&rig.mailbox);
         mailbox.control().signal().resume();
-        ending |= mailbox.control().take_command() == Some(Command::Close);
+        ending |= mailbox.control().take_asked().command() == Some(Command::Close);
         rig.drain();
         mailbox.settle(&Settled {
             high: sent(&mut rig.batch.high, &mut high),
             low: sent(&mut rig.batch.low, &mut low),
             ..Settled::default()
         });
-        if mailbox.park(&waker, None) {
+        if mailbox.park(&waker, None).is_some() {
             if ending {
                 drop(mailbox.end());
                 return (high, low);
@@ -190,7 +190,7 @@ fn drive_limited(rig: &mut Rig) -> u64 {
     loop {
         let mailbox = Arc::clone(&rig.mailbox);
         mailbox.control().signal().resume();
-        let ending = mailbox.control().take_command() == Some(Command::Close);
+        let ending = mailbox.control().take_asked().command() == Some(Command::Close);
         mailbox.wake_due(rig.clock.now());
         taken += rig.send(High, usize::MAX).len() as u64;
         taken += rig.send(Low, usize::MAX).len() as u64;
@@ -198,7 +198,7 @@ fn drive_limited(rig: &mut Rig) -> u64 {
             return taken;
         }
         let armed = mailbox.alarm();
-        if mailbox.park(&waker, armed) {
+        if mailbox.park(&waker, armed).is_some() {
             match armed {
                 Some(at) => rig
                     .clock

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Accepted, Body, CallId, Config, CorrelationId, Deadline, DeadlineReason, Event,
-    FragmentStrategy, Instant, Priority, PushBound, Refusal, RequestInfo, Shutdown, State,
-    UnsentPushes,
+    FragmentStrategy, Instant, LimitExceeded, Priority, PushBound, Refusal, RequestInfo, Shutdown,
+    State, UnsentPushes,
 };
 
 /// A connection, and what has come of it.
@@ -192,6 +192,11 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
                 engine.shutdown(now, Shutdown::Drain { deadline });
             }
             (Op::Abort, _) => engine.shutdown(now, Shutdown::Immediate),
+            (Op::CloseOverLimit, _) => {
+                let (limit, value, got) = ("memory", 1, 2);
+                engine.close_over_limit(now, LimitExceeded { limit, value, got });
+                assert_eq!(engine.receive.capacity(), 0);
+            }
             (Op::SwapBuffers, _) => match self.buffers.take() {
                 None => {
                     let receive = engine.take_receive_buffer();
@@ -324,6 +329,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
 
         let stats = engine.stats();
         assert_eq!(stats.high.queued + stats.low.queued, 0);
+        assert_eq!(engine.commands.waiting_bytes(), 0);
         assert_eq!(self.released, stats.high.accepted + stats.low.accepted);
         let ended = stats.high.connection_ended + stats.low.connection_ended;
         let unencodable = stats.high.unencodable + stats.low.unencodable;

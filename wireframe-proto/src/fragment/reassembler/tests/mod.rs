@@ -14,6 +14,7 @@ const BOUNDS: Bounds = Bounds {
     fragments: 9,
     timeout: Duration::from_millis(100),
     reuses_ids: false,
+    refused: None,
 };
 
 /// The beginning.

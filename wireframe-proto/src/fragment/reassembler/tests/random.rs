@@ -90,6 +90,7 @@ fn bounds() -> impl Strategy<Value = (Bounds, usize)> {
             fragments,
             timeout: Duration::from_millis(100),
             reuses_ids,
+            refused: None,
         };
         (bounds, unit)
     })
