@@ -200,7 +200,6 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
     // It is told to close, and nobody else has to.
     assert!(world.echoes(&mut honest));
     world.send(&mut upload, &unit(1, 1, None, false, &[b'?'; 4_000]));
-    world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 4_000]));
     assert_eq!((world.budget.used(), world.budget.closed()), (used, 0));
     let polls = upload.driver.polls();
     world.simulation.advance(secs(100));
@@ -210,6 +209,9 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
     assert!(victim.as_mut().poll(cx).is_pending());
     assert_eq!(world.budget.closed(), 1);
     world.simulation.run();
+    // Its time has stood still.
+    world.simulation.advance(secs(29));
+    world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 4_000]));
     assert_eq!(world.budget.used(), 0, "the upload is through");
     assert_eq!(upload.heard(), [[b'?'; 9_000]]);
 }
