@@ -107,7 +107,7 @@ pub(crate) struct Commands<F> {
     live: List,
     running: usize,
     /// Running without a correlation id.
-    unnamed_running: usize,
+    unnamed_running: u32,
     held: VecDeque<Held<F>>,
     /// Held ones without a correlation id, where those with one need not wait for them.
     held_unnamed: VecDeque<Held<F>>,
@@ -306,7 +306,7 @@ impl<F> Commands<F> {
         let id = command.info.correlation;
         if !matches!(command.stage, Stage::Held) {
             self.running -= 1;
-            self.unnamed_running -= usize::from(id.is_none());
+            self.unnamed_running -= u32::from(id.is_none());
         }
         command.vacate();
         self.free.push(index);

@@ -159,10 +159,12 @@ fn tokens_that_come_without_memory_neither_wake_anybody_nor_set_a_timer() {
     // rule: LIM-6, RATE-2
     let budget = budget();
     let limit = RateLimit::per_second(NonZeroU32::new(1_000).unwrap())
-        .with_burst(NonZeroU32::new(1).unwrap());
+        .with_burst(NonZeroU32::new(3).unwrap());
     let rig = Rig::within(&budget, &peer(1), 8, 1 << 20, Some(limit), None);
-    now(rig.handle.push(Low, frame(0))).unwrap();
-    let mut waits = Task::waiting(rig.handle.push(Low, frame(1)));
+    for id in 0..3 {
+        now(rig.handle.push(Low, frame(id))).unwrap();
+    }
+    let mut waits = Task::waiting(rig.handle.push(Low, frame(3)));
     let due = rig.mailbox.alarm().unwrap();
     let holding = other(&budget, LIMIT);
     rig.clock.advance(Duration::from_millis(1));
@@ -203,10 +205,13 @@ fn the_end_of_a_connection_is_told_to_those_who_wait_for_memory() {
     // rule: LIM-6, PUSH-6
     let budget = budget();
     let rig = rig(&budget, 1, 8);
+    rig.handle.try_push(Low, frame(0)).unwrap();
     let holding = other(&budget, LIMIT);
     let mut waits = Task::waiting(rig.handle.push(Low, frame(1)));
     let references = Arc::strong_count(rig.mailbox.control());
-    drop(rig.mailbox.end());
+    let leftovers = rig.mailbox.end().as_ended();
+    // Room for one who was woken, and has not come yet.
+    rig.mailbox.settle(&leftovers);
     assert_eq!(waits.wakes(), 1);
     assert_eq!(waits.ready(), Err(PushError::Closed(frame(1))));
     // Nor does the budget remember it.

@@ -186,7 +186,7 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
     // rule: LIM-6
     let world = World::new(10_000);
     let (mut honest, mut upload) = (world.open(), world.open());
-    world.send(&mut upload, &begins(9_000, &[1; 1_000]));
+    world.send(&mut upload, &begins(9_000, &[b'?'; 1_000]));
     // Its thread is busy with something else, as if a handler blocked it.
     let (near, mut peer) = link(1 << 20);
     let victim = Driver::server(&world.app, near, None, &world.simulation.environment());
@@ -199,8 +199,7 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
 
     // It is told to close, and nobody else has to.
     assert!(world.echoes(&mut honest));
-    world.send(&mut upload, &unit(1, 1, None, false, &[1; 4_000]));
-    world.send(&mut upload, &unit(1, 2, None, true, &[1; 4_000]));
+    world.send(&mut upload, &unit(1, 1, None, false, &[b'?'; 4_000]));
     assert_eq!((world.budget.used(), world.budget.closed()), (used, 0));
     let polls = upload.driver.polls();
     world.simulation.advance(secs(100));
@@ -210,8 +209,11 @@ fn uploads_wait_while_a_victim_does_not_come_to_run_and_go_on_then() {
     assert!(victim.as_mut().poll(cx).is_pending());
     assert_eq!(world.budget.closed(), 1);
     world.simulation.run();
+    // Its time has stood still.
+    world.simulation.advance(secs(29));
+    world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 4_000]));
     assert_eq!(world.budget.used(), 0, "the upload is through");
-    assert!(world.echoes(&mut upload));
+    assert_eq!(upload.heard(), [[b'?'; 9_000]]);
 }
 
 #[test]
@@ -234,5 +236,36 @@ fn a_drain_goes_on_while_its_input_waits() {
     assert_eq!(upload.reason(&world), Some(CloseReason::Drained));
     assert_eq!(world.budget.used(), 12_000);
     drop(victim);
+    assert_eq!(world.budget.used(), 0);
+}
+
+#[test]
+fn an_excess_that_is_gone_at_the_next_look_costs_nobody() {
+    // rule: LIM-6
+    let world = World::new(10_000);
+    let (mut one, mut other) = (world.open(), world.open());
+    world.send(&mut other, &begins(6_000, &[1; 3_000]));
+    one.peer.send(&begins(9_000, &[1; 3_000]));
+    other.push.connection().abort();
+    assert!(world.simulation.step());
+    assert_eq!(world.budget.used(), 12_000);
+    world.simulation.run();
+    assert_eq!((world.budget.used(), world.budget.closed()), (6_000, 0));
+}
+
+#[test]
+fn a_driver_that_has_ended_holds_nothing_even_if_it_is_kept() {
+    // rule: LIM-6
+    let world = World::new(10_000);
+    let (near, mut peer) = link(1 << 20);
+    let driver = Driver::server(&world.app, near, None, &world.simulation.environment());
+    let push = driver.push_handle();
+    let mut driver = Box::pin(driver);
+    peer.send(&begins(6_000, &[1; 3_000]));
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(driver.as_mut().poll(cx).is_pending());
+    assert_eq!(world.budget.used(), 6_000);
+    push.connection().abort();
+    assert!(driver.as_mut().poll(cx).is_ready());
     assert_eq!(world.budget.used(), 0);
 }

@@ -290,7 +290,9 @@ where
                 frames.cloned().collect()
             };
             let (accepted, arrived) = (of_it(&self.accepted), of_it(arrived));
-            let undelivered = of_it(&self.undelivered);
+            // Those that had not begun come back first: the others may still have gone.
+            let mut undelivered = of_it(&self.undelivered);
+            undelivered.sort_by(|a, b| a.body.cmp(&b.body));
             let (first, rest) = accepted.split_at(arrived.len());
             assert_eq!(first, arrived);
             match self.link.connection.config.unsent_pushes {
