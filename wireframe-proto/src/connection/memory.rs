@@ -43,7 +43,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether messages of the peer have begun that are not whole.
     pub fn has_partial_messages(&self) -> bool {
-        self.reassembly_deadline().is_some()
+        self.partial_message().is_some()
     }
 
     /// Closes the connection because it holds too much: with that limit as the reason, and
