@@ -20,6 +20,8 @@ pub struct Gauge {
     pub written: usize,
     /// Whether it took nothing of the last one.
     pub blocked: bool,
+    /// Bytes that were read.
+    pub read: usize,
     /// Whether the peer's end of output has been read.
     pub peer_ended: bool,
 }
@@ -47,6 +49,13 @@ impl Gauge {
             .expect("the connection is up");
     }
 
+    /// Waits until so many bytes have been read.
+    pub async fn has_read(told: &mut watch::Receiver<Self>, bytes: usize) {
+        soon("it is read", told.wait_for(|gauge| gauge.read >= bytes))
+            .await
+            .expect("the connection is up");
+    }
+
     /// Waits until the peer's end of output has been read.
     pub async fn peer_ended(told: &mut watch::Receiver<Self>) {
         soon("the end is read", told.wait_for(|gauge| gauge.peer_ended))
@@ -58,8 +67,11 @@ impl Gauge {
 impl<T: Transport> Transport for Gauged<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         let polled = self.transport.poll_read(cx, buf);
-        if let Poll::Ready(Ok(0)) = polled {
-            self.gauge.send_modify(|gauge| gauge.peer_ended = true);
+        if let Poll::Ready(Ok(n)) = polled {
+            self.gauge.send_modify(|gauge| {
+                gauge.read += n;
+                gauge.peer_ended |= n == 0;
+            });
         }
         polled
     }

@@ -12,5 +12,5 @@ pub use records::{
     ANSWER, CorrelatedRecords, END, ERROR, GOODBYE, InOrderRecords, NOTICE, Record, Records,
     Refused,
 };
-pub use running::{Handles, Lone, Running, ended, handing_out, narrow, single, start};
+pub use running::{Handles, Lone, Running, ended, handing_out, narrow, single, start, timed};
 pub use time::{on_each_runtime, on_many_threads, on_one_thread, soon};

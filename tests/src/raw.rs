@@ -65,6 +65,13 @@ impl Raw {
             .expect("the connection is up");
     }
 
+    /// The next bytes, so many of them; `None` at the end before the first.
+    pub async fn next_bytes(&mut self, len: usize) -> Option<Vec<u8>> {
+        soon("the next bytes", self.read_bytes(len))
+            .await
+            .expect("all of them, or the end")
+    }
+
     /// The body of the next unit; `None` at the end between two units.
     pub async fn next_unit(&mut self) -> Option<Vec<u8>> {
         soon("the next unit", self.read_unit())
@@ -97,15 +104,25 @@ impl Raw {
     }
 
     async fn read_unit(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut length = [0; 4];
-        let [first, rest @ ..] = &mut length;
+        let Some(length) = self.read_bytes(4).await? else {
+            return Ok(None);
+        };
+        let length = length.iter().fold(0, |n, &byte| n << 8 | usize::from(byte));
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await?;
+        Ok(Some(body))
+    }
+
+    async fn read_bytes(&mut self, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0; len];
+        let Some((first, rest)) = bytes.split_first_mut() else {
+            return Ok(Some(bytes));
+        };
         if self.0.read(std::slice::from_mut(first)).await? == 0 {
             return Ok(None);
         }
         self.0.read_exact(rest).await?;
-        let mut body = vec![0; u32::from_be_bytes(length) as usize];
-        self.0.read_exact(&mut body).await?;
-        Ok(Some(body))
+        Ok(Some(bytes))
     }
 }
 

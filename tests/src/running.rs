@@ -8,8 +8,9 @@ use tokio::{
     task::JoinHandle,
 };
 use wireframe::{
-    BuildError, CloseReason, Driver, Protocol, PushHandle, WireframeApp,
+    BuildError, CloseReason, Driver, Environment, Protocol, PushHandle, WireframeApp,
     server::{ServerHandle, ShutdownReport},
+    testing::ManualClock,
 };
 use wireframe_tokio::{Server, Tokio, environment};
 
@@ -100,16 +101,32 @@ pub async fn narrow<P: Protocol>(app: WireframeApp<P>) -> Lone<P> {
     socket
         .bind(([127, 0, 0, 1], 0).into())
         .expect("a free port");
-    lone(app, socket.listen(1).expect("a bound socket"), true).await
+    let listener = socket.listen(1).expect("a bound socket");
+    lone(app, listener, true, &environment()).await
 }
 
 /// One connection.
 pub async fn single<P: Protocol>(app: WireframeApp<P>) -> Lone<P> {
     let listener = TcpListener::bind("127.0.0.1:0").await;
-    lone(app, listener.expect("a free port"), false).await
+    lone(app, listener.expect("a free port"), false, &environment()).await
 }
 
-async fn lone<P: Protocol>(app: WireframeApp<P>, listener: TcpListener, narrow: bool) -> Lone<P> {
+/// One connection, for which it is as late as that clock shows.
+pub async fn timed<P: Protocol>(app: WireframeApp<P>, clock: &ManualClock) -> Lone<P> {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let environment = Environment {
+        clock: clock.clock(),
+        ..environment()
+    };
+    lone(app, listener.expect("a free port"), false, &environment).await
+}
+
+async fn lone<P: Protocol>(
+    app: WireframeApp<P>,
+    listener: TcpListener,
+    narrow: bool,
+    environment: &Environment,
+) -> Lone<P> {
     let app = app.build().expect("an app fit to serve");
     let address = listener.local_addr().expect("a bound socket");
     let peer = if narrow {
@@ -121,7 +138,7 @@ async fn lone<P: Protocol>(app: WireframeApp<P>, listener: TcpListener, narrow: 
         .await
         .expect("the listener is up");
     let (transport, gauge) = Gauged::new(Tokio(stream));
-    let driver = Driver::server(&app, transport, None, &environment());
+    let driver = Driver::server(&app, transport, None, environment);
     Lone {
         peer,
         driver,

@@ -27,6 +27,29 @@ pub struct Config {
     pub unsent_pushes: UnsentPushes,
 }
 
+impl Config {
+    /// [`FragmentLimits::max_message_size`], or what stands for it.
+    pub(crate) fn message_size(&self) -> usize {
+        let default = self.limits.max_frame_len.get().saturating_mul(16);
+        let set = self.fragments.max_message_size;
+        set.map_or(default, NonZeroUsize::get)
+    }
+
+    /// [`FragmentLimits::max_partial_bytes`], or what stands for it.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        let default = self.message_size().saturating_mul(4);
+        let set = self.fragments.max_partial_bytes;
+        set.map_or(default, NonZeroUsize::get)
+    }
+
+    /// [`FragmentLimits::max_fragments_per_message`], or what stands for it.
+    pub(crate) fn fragments_per_message(&self) -> usize {
+        let default = (self.message_size() / 256).saturating_add(16);
+        let set = self.fragments.max_fragments_per_message;
+        set.map_or(default, NonZeroUsize::get)
+    }
+}
+
 /// A non-zero constant.
 pub(crate) const fn nonzero(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {

@@ -90,7 +90,7 @@ impl TransmitQueue {
     #[cold]
     pub(crate) fn take_since(&mut self, mark: Mark, gap: usize) -> VecDeque<Bytes> {
         let start = mark.copied + gap;
-        let mut copied = Bytes::copy_from_slice(self.copied.get(start..).unwrap_or_default());
+        let mut copied = self.take_copied(mark.copied, start);
         let mut at = start;
         let mut chunks = VecDeque::new();
         for (place, bytes) in self.chained.split_off(mark.chained) {
@@ -106,6 +106,19 @@ impl TransmitQueue {
         self.rewind(mark);
         self.copied.shrink_to(KEPT);
         chunks
+    }
+
+    /// What was copied from `start` on, to be taken back. If that is much the buffer goes
+    /// with it, and what stands before `end` gets another.
+    fn take_copied(&mut self, end: usize, start: usize) -> Bytes {
+        let taken = self.copied.get(start..).unwrap_or_default();
+        if taken.len() <= KEPT {
+            return Bytes::copy_from_slice(taken);
+        }
+        let rest = self.copied.get(..end).unwrap_or_default().to_vec();
+        let mut buffer = core::mem::replace(&mut self.copied, rest);
+        buffer.shrink_to_fit();
+        Bytes::from(buffer).split_off(start)
     }
 
     /// Bytes appended since `mark`.
@@ -142,12 +155,16 @@ impl TransmitQueue {
         }
         let end = mark.copied + gap;
         if let Some(place) = self.copied.get_mut(mark.copied..end) {
-            match (
-                <&mut [u8; 4]>::try_from(&mut *place),
-                <&[u8; 4]>::try_from(header),
-            ) {
-                // The most usual length, in one store.
-                (Ok(place), Ok(header)) => *place = *header,
+            match (header.first_chunk(), header.last_chunk()) {
+                // The most usual lengths, in two stores that may overlap.
+                (Some(first), Some(last)) if gap <= 8 => {
+                    if let Some(place) = place.first_chunk_mut::<4>() {
+                        *place = *first;
+                    }
+                    if let Some(place) = place.last_chunk_mut::<4>() {
+                        *place = *last;
+                    }
+                }
                 _ => place.copy_from_slice(header),
             }
         }
@@ -254,7 +271,8 @@ const SHORT: usize = 16;
 /// Below this many sent bytes moving the rest to the front is not worth it.
 const RECLAIM: usize = 16 * 1024;
 
-/// What is kept of the buffer behind a message that was copied into it, to be split.
+/// What is kept of the buffer behind a message that was copied into it, to be split. A
+/// longer message takes the buffer along.
 const KEPT: usize = 256 * 1024;
 
 /// Iterator over the chunks of a transmit queue.
@@ -339,95 +357,4 @@ impl Transmit<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::{vec, vec::Vec};
-    use proptest::prelude::*;
-
-    fn flat(queue: &TransmitQueue) -> Vec<u8> {
-        queue.chunks().flatten().copied().collect()
-    }
-
-    #[test]
-    fn chunks_keep_wire_order_and_are_never_empty() {
-        let mut queue = TransmitQueue::default();
-        queue.chain(Bytes::from_static(b"first"));
-        queue.copied().extend_from_slice(b"second");
-        queue.chain(Bytes::from_static(b"third"));
-        queue.chain(Bytes::from_static(b"fourth"));
-        let chunks: Vec<_> = queue.chunks().collect();
-        assert_eq!(chunks, [&b"first"[..], b"second", b"third", b"fourth"]);
-    }
-
-    #[test]
-    fn a_header_of_another_length_than_the_gap_moves_what_follows() {
-        for header in [&b""[..], b"h", b"head", b"longheader"] {
-            let mut queue = TransmitQueue::default();
-            queue.copied().extend_from_slice(b"before");
-            let mark = queue.mark();
-            queue.open_gap(4);
-            queue.copied().extend_from_slice(b"small");
-            queue.chain(Bytes::from_static(b"LARGE"));
-            queue.copied().extend_from_slice(b"tail");
-            queue.close_gap(mark, 4, header);
-            let expected = [b"before", header, b"small", b"LARGE", b"tail"].concat();
-            assert_eq!(flat(&queue), expected);
-            assert_eq!(queue.len(), expected.len());
-        }
-    }
-
-    #[test]
-    fn what_is_taken_back_is_whole_and_in_order() {
-        let mut queue = TransmitQueue::default();
-        queue.copied().extend_from_slice(b"before");
-        queue.chain(Bytes::from_static(b"BEFORE"));
-        let mark = queue.mark();
-        queue.open_gap(4);
-        queue.chain(Bytes::from_static(b"FIRST"));
-        queue.copied().extend_from_slice(b"second");
-        queue.chain(Bytes::from_static(b"THIRD"));
-        queue.copied().extend_from_slice(b"fourth");
-        let taken: Vec<_> = queue.take_since(mark, 4).into();
-        assert_eq!(taken, [&b"FIRST"[..], b"second", b"THIRD", b"fourth"]);
-        assert_eq!(flat(&queue), b"beforeBEFORE");
-    }
-
-    proptest! {
-        #[test]
-        fn any_appending_and_sending_gives_the_same_bytes(
-            ops in proptest::collection::vec((0u8..4, 0usize..40_000), 1..60)
-        ) {
-            let mut queue = TransmitQueue::default();
-            let (mut expected, mut sent) = (Vec::new(), Vec::new());
-            let mut byte = 0u8;
-            for (op, n) in ops {
-                byte = byte.wrapping_add(1);
-                match op {
-                    0 => {
-                        queue.copied().extend_from_slice(&vec![byte; n % 5_000]);
-                        expected.extend(vec![byte; n % 5_000]);
-                    }
-                    1 if n > 0 => {
-                        queue.chain(Bytes::from(vec![byte; n]));
-                        expected.extend(vec![byte; n]);
-                    }
-                    2 => {
-                        let mark = queue.mark();
-                        queue.copied().extend_from_slice(&vec![byte; n % 100]);
-                        queue.chain(Bytes::from(vec![byte; n + 1]));
-                        prop_assert_eq!(queue.since(mark), n % 100 + n + 1);
-                        queue.rewind(mark);
-                    }
-                    _ => {
-                        sent.extend(queue.chunks().flatten().take(n).copied());
-                        queue.advance(n);
-                    }
-                }
-                prop_assert_eq!(queue.end(), expected.len() as u64);
-                prop_assert_eq!(queue.sent_total(), sent.len() as u64);
-            }
-            sent.extend(flat(&queue));
-            prop_assert_eq!(sent, expected);
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! The engine in process: codecs alone, echoes, and pushes, without a socket.
 //!
-//! Every figure is per frame. An echo decodes a request, hands it over as an event,
+//! Every figure is per frame, but for those of large messages, which are per byte. An echo decodes a request, hands it over as an event,
 //! takes the answer, encodes it and reports it sent; 64 requests arrive at a time.
+
+mod fragments;
 
 use std::{hint::black_box, time::Duration};
 
@@ -149,7 +151,11 @@ impl<P: Sample> Echo<P> {
 }
 
 fn echo<P: Sample>(c: &mut Criterion) {
-    let mut group = c.benchmark_group("echo");
+    echo_in::<P>(c, "echo");
+}
+
+fn echo_in<P: Sample>(c: &mut Criterion, group: &str) {
+    let mut group = c.benchmark_group(group);
     group.throughput(Throughput::Elements(BATCH));
     for (name, len) in SIZES {
         let frames = (0..BATCH).map(|n| wire::<P>(&P::frame(n, payload(len))));
@@ -195,6 +201,9 @@ criterion_group!(
     echo::<EnvelopeProtocol>,
     echo::<FixedProtocol>,
     push::<EnvelopeProtocol>,
-    push::<FixedProtocol>
+    push::<FixedProtocol>,
+    fragments::pass,
+    fragments::split,
+    fragments::join
 );
 criterion_main!(benches);

@@ -24,21 +24,24 @@ impl<P: WireframeProtocol> Connection<P> {
         let max_body_frames = self.config.limits.max_body_frames.get();
         let deadline = self.body_deadline();
         let input_ended = self.input_ended;
+        let frame = match self.commands.get_mut(id) {
+            Some(command) if command.stage == Stage::Running && !command.body_dropped => {
+                self.commands.pop_body(id.index)
+            }
+            _ => return Body::Gone,
+        };
         let Some(command) = self.commands.get_mut(id) else {
             return Body::Gone;
         };
-        if command.stage != Stage::Running || command.body_dropped {
-            return Body::Gone;
-        }
         let body = command.body.get_or_insert_with(Box::default);
-        let next = match body.frames.pop_front() {
+        let next = match frame {
             Some(frame) => Body::Frame(frame),
             None if body.complete => Body::End,
             None if core::mem::take(&mut body.timed_out) => Body::TimedOut,
             None if input_ended => Body::UnexpectedEof,
             None => Body::Pending,
         };
-        let full = body.frames.len() >= max_body_frames;
+        let full = body.len() >= max_body_frames;
         self.commands.note_fullness(id.index, full);
         if matches!(next, Body::Pending) {
             self.commands.await_body(id.index, deadline);
@@ -104,7 +107,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let body = command.body.get_or_insert_with(Box::default);
         body.discarding = true;
         body.sendable = command.answer.len();
-        body.frames.clear();
+        self.commands.clear_body(index);
     }
 
     /// Where the answer waits for the rest of a discarded body, that must come in time.
@@ -132,6 +135,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn take_body(
         &mut self,
         frame: P::Frame,
+        len: usize,
         of: Option<CorrelationId>,
         last: bool,
     ) -> Event<P::Frame> {
@@ -155,10 +159,10 @@ impl<P: WireframeProtocol> Connection<P> {
         body.complete = last;
         body.timed_out = false;
         let discarding = body.discarding;
+        let full = !discarding && body.len() + 1 >= max_body_frames && !last;
         if !discarding {
-            body.frames.push_back(frame);
+            self.commands.push_body(index, frame, len);
         }
-        let full = body.frames.len() >= max_body_frames && !last;
         self.commands.stop_awaiting(index);
         self.commands.note_fullness(index, full);
         if !discarding {

@@ -57,16 +57,19 @@ impl<P: WireframeProtocol> Connection<P> {
         len: usize,
         cut: Cut,
     ) -> Result<Box<Splitter>, Unencodable> {
-        let max_frame_len = self.config.limits.max_frame_len;
-        let max_message_size = self.config.fragments.message_size(max_frame_len);
-        at_most("max_message_size", max_message_size, len)?;
-        at_most("max_frame_len", max_frame_len.get(), cut.piece)?;
-        if len / cut.piece >= u32::MAX as usize {
-            return Err(Unencodable::new("more fragments than can be numbered"));
-        }
-        let id = self.name_message(frame)?;
+        let config = &self.config;
+        at_most("max_message_size", config.message_size(), len)?;
+        at_most(
+            "max_frame_len",
+            config.limits.max_frame_len.get(),
+            cut.piece,
+        )?;
+        // More than 32 bits cannot be numbered.
+        let most = config.fragments_per_message().min(u32::MAX as usize);
+        at_most("max_fragments_per_message", most, cut.units(len))?;
+        let id = self.name_message(frame, len)?;
         let chunks = self.transmit.take_since(mark, gap);
-        let unsolicited = self.commands.live() == 0;
+        let unsolicited = self.is_unsolicited();
         let mut splitter = Box::new(Splitter::new(chunks, cut, id, unsolicited));
         self.header.clear();
         let meta = splitter.next_unit();
@@ -80,12 +83,13 @@ impl<P: WireframeProtocol> Connection<P> {
     ///
     /// Refuses a message that must not begin now. That was seen before, unless the frame
     /// has changed since, or its length was unknown.
-    fn name_message(&mut self, frame: &P::Frame) -> Result<Option<u64>, Unencodable> {
+    fn name_message(&mut self, frame: &P::Frame, len: usize) -> Result<Option<u64>, Unencodable> {
         let max = self.framing.max_message_id();
         let begun = self.begun.get_or_insert_with(Box::default);
         let most = self.config.fragments.max_partial_messages.get();
         at_most("max_partial_messages", most, begun.len() + 1)?;
-        let mixes = max.is_some() && begun.all_have_ids();
+        let together = self.config.partial_bytes();
+        let mixes = max.is_some() && begun.all_have_ids() && begun.have_room(len, together);
         let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
         let waits = !mixes || !begun.messages().all(may_interrupt);
         if waits && !begun.is_empty() {
@@ -173,6 +177,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 }
             } else if let Some(frame) = self.commands.peek_answer(index)
                 && self.may_begin(begun, frame, false)
+                && !(self.is_split(frame) && self.is_short_of_room(begun))
             {
                 return Some(Turn::Begins);
             }
@@ -192,15 +197,39 @@ impl<P: WireframeProtocol> Connection<P> {
         begun.messages().all(may_interrupt) && (is_encoded || self.may_mix(begun, frame))
     }
 
+    /// Whether that frame is to be split, as far as is known beforehand.
+    fn is_split(&self, frame: &P::Frame) -> bool {
+        let cut = self.cut(frame);
+        cut.is_some_and(|cut| cut.splits(self.codec.encoded_len(frame)))
+    }
+
+    /// Whether something that goes before answers waits for room beside what is under way:
+    /// answers that begin would take that again and again.
+    fn is_short_of_room(&self, begun: &Begun<P::Frame>) -> bool {
+        let push = |priority| {
+            let front = self.pushes.front(priority).filter(|_| self.push_time());
+            front.map(|push| (&push.frame, push.is_encoded()))
+        };
+        let control = self.control.front().map(|frame| (frame, false));
+        [
+            (Source::Control, control),
+            (Source::High, push(Priority::High)),
+            (Source::Low, push(Priority::Low)),
+        ]
+        .into_iter()
+        .filter(|&(source, _)| !begun.has(source))
+        .filter_map(|(_, front)| front)
+        .any(|(frame, is_encoded)| !is_encoded && !self.may_mix(begun, frame))
+    }
+
     /// Whether that frame is not split, or may be although others are.
     fn may_mix(&self, begun: &Begun<P::Frame>, frame: &P::Frame) -> bool {
-        let Some(cut) = self.cut(frame) else {
-            return true;
-        };
-        !cut.splits(self.codec.encoded_len(frame))
+        let config = &self.config;
+        !self.is_split(frame)
             || (begun.all_have_ids()
                 && self.framing.max_message_id().is_some()
-                && begun.len() < self.config.fragments.max_partial_messages.get())
+                && begun.len() < config.fragments.max_partial_messages.get()
+                && begun.have_room(self.codec.encoded_len(frame), config.partial_bytes()))
     }
 
     /// Asks the protocol for the ping that is owed, because only its frame tells whether
@@ -221,8 +250,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// The ping is not owed any more.
-    fn forget_ping(&mut self) {
+    /// The ping that was asked for is not owed any more.
+    pub(super) fn forget_ping(&mut self) {
         if let Some(begun) = &mut self.begun {
             begun.ping = None;
         }
@@ -306,13 +335,14 @@ impl<P: WireframeProtocol> Connection<P> {
             return begun.put_back(message);
         }
         begun.end(&message);
-        if begun.is_empty() && !self.ping_may_go() {
-            // The peer has been heard of since it was asked for.
-            self.forget_ping();
-        }
         match origin {
             Origin::Control => {}
-            Origin::Push { priority, call } => self.push_encoded(priority, message.frame, call),
+            Origin::Push { priority, call } => {
+                self.push_encoded(priority);
+                if self.pushes.keeps_unsent() {
+                    self.pushes.keep(priority, message.frame, call);
+                }
+            }
             Origin::Answer(index) => self.settle_commands(index),
         }
     }

@@ -50,7 +50,10 @@ impl<P: WireframeProtocol> Connection<P> {
         self.beating()?.ends()
     }
 
+    /// A silence has lasted so long that a ping is owed: a new one, whatever was asked for
+    /// in an earlier silence.
     pub(super) fn owe_ping(&mut self) {
+        self.forget_ping();
         if let Some(pulse) = &mut self.pulse {
             pulse.owe_ping();
         }

@@ -1,25 +1,18 @@
 //! From received bytes to events.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::{Connection, Phase, preamble::Opening};
 use crate::{
     codec::Codec,
     config::HalfClose,
-    error::{CloseReason, LimitExceeded, Malformed, UnexpectedEof},
+    error::{CloseReason, Malformed, UnexpectedEof},
     event::{Discarded, Event, Undelivered},
-    fragment::{FragmentMeta, FragmentStrategy, reassembler::Taken},
-    ids::{CorrelationId, Side},
+    fragment::FragmentMeta,
+    ids::CorrelationId,
     protocol::{Reaction, Role, View, WireframeProtocol},
     time::Instant,
 };
-
-/// A header that has not ended after so many bytes is refused.
-const MAX_HEADER_LEN: usize = 64 * 1024;
-
-/// Payloads below this are copied out when the library keeps them, so that they do not
-/// pin the read buffer they came in.
-pub(super) const COPY_BELOW: usize = 4 * 1024;
 
 impl<P: WireframeProtocol> Connection<P> {
     /// The next thing that happened; decodes at most one frame.
@@ -122,7 +115,7 @@ impl<P: WireframeProtocol> Connection<P> {
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
-            && self.commands.full_bodies() == 0
+            && !self.commands.has_full_body()
     }
 
     /// Whether input has provoked as much control output as may wait.
@@ -174,124 +167,48 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.is_starved() || !self.may_decode() {
             return None;
         }
-        loop {
-            let (meta, payload) = match self.next_unit() {
-                Ok(Some(unit)) => unit,
-                Ok(None) => {
-                    self.starved_at = Some(self.receive.len());
-                    self.note_frame_begun();
-                    return None;
-                }
-                Err(reason) => return self.refuse_input(reason),
-            };
-            if self.is_fragment(&meta) {
-                match self.take_fragment(meta, payload) {
-                    Ok(Taken::Nothing) => continue,
-                    Ok(Taken::Whole(meta, message)) => return self.decode_whole(&meta, message),
-                    Ok(Taken::Dropped(message)) => return Some(Event::MessageDropped(message)),
-                    Err(reason) => return self.refuse_input(reason),
-                }
+        let header = match self.unit {
+            None => self.read_header(),
+            Some(_) => None,
+        };
+        let (meta, payload) = match header {
+            // The usual case has a way of its own, straight to the codec: so what a header
+            // says about fragments need not be kept for it.
+            Some((meta, header_len)) if self.is_whole_frame(&meta, header_len) => {
+                let payload = self.take_payload(&meta, header_len);
+                (meta, payload)
             }
-            return self.decode_whole(&meta, payload);
-        }
-    }
-
-    #[inline]
-    fn decode_whole(&mut self, meta: &FragmentMeta, payload: Bytes) -> Option<Event<P::Frame>> {
+            header => match self.next_in_parts(header) {
+                Some(unit) => unit,
+                None => return self.found_no_frame(),
+            },
+        };
         let len = payload.len();
-        match self.decode_frame(meta, payload) {
+        match self.decode_frame(&meta, payload) {
             Ok(frame) => {
                 self.counters.frames_received += 1;
                 Some(self.route_inbound(frame, len))
             }
-            Err(error) => self.refuse_input(CloseReason::Malformed(error)),
-        }
-    }
-
-    fn refuse_input(&mut self, reason: CloseReason) -> Option<Event<P::Frame>> {
-        self.close_with_goodbye(reason);
-        self.next_closing_event()
-    }
-
-    /// Takes one whole wire unit from the read buffer.
-    fn next_unit(&mut self) -> Result<Option<(FragmentMeta, Bytes)>, CloseReason> {
-        let (meta, header_len) = match self.unit.take() {
-            Some(unit) if to_usize(unit.payload_len) > self.receive.len() => {
-                self.unit = Some(unit);
-                return Ok(None);
+            Err(error) => {
+                self.close_with_goodbye(CloseReason::Malformed(error));
+                self.found_no_frame()
             }
-            Some(unit) => (unit, 0),
-            None => match self.read_header()? {
-                Some(header) => header,
-                None => return Ok(None),
-            },
-        };
-        let payload_len = to_usize(meta.payload_len);
-        if self.receive.len() - header_len < payload_len {
-            self.check_fragment(&meta)?;
-            self.receive.advance(header_len);
-            self.counted = self.receive.len();
-            self.unit = Some(meta);
-            return Ok(None);
         }
-        let mut unit = self.receive.split_to(header_len + payload_len);
-        self.counted = self.receive.len();
-        self.starved_at = None;
-        self.frame_since = None;
-        self.in_user_code = true;
-        let payload = unit.get_mut(header_len..).unwrap_or_default();
-        self.framing.unmask(&meta, 0, payload);
-        self.in_user_code = false;
-        // A fragment is copied into its message anyway.
-        if payload_len < COPY_BELOW && meta.is_final && self.keeps_frames() {
-            return Ok(Some((meta, Bytes::copy_from_slice(payload))));
-        }
-        let mut payload = unit.freeze();
-        payload.advance(header_len);
-        Ok(Some((meta, payload)))
     }
 
-    /// Reads and checks the header at the front of the read buffer.
-    fn read_header(&mut self) -> Result<Option<(FragmentMeta, usize)>, CloseReason> {
-        if self.receive.is_empty() {
-            return Ok(None);
+    /// There is no whole frame in what has been received, or something else is to be told
+    /// first.
+    #[cold]
+    fn found_no_frame(&mut self) -> Option<Event<P::Frame>> {
+        if let Some(event) = self.take_event() {
+            return Some(event);
         }
-        // A header that ends further on is not found, however many bytes came at once.
-        let front = self.receive.get(..MAX_HEADER_LEN).unwrap_or(&self.receive);
-        self.in_user_code = true;
-        let header = self.framing.decode_header(front);
-        self.in_user_code = false;
-        let Some((meta, header_len)) = header.map_err(CloseReason::Malformed)? else {
-            if front.len() < MAX_HEADER_LEN {
-                return Ok(None);
-            }
-            let at_least = MAX_HEADER_LEN as u64 + 1;
-            return Err(limit_exceeded("max_header_len", MAX_HEADER_LEN, at_least));
-        };
-        let max_frame_len = self.config.limits.max_frame_len.get();
-        if meta.payload_len > max_frame_len as u64 {
-            let got = meta.payload_len;
-            return Err(limit_exceeded("max_frame_len", max_frame_len, got));
+        if !self.is_open() {
+            return self.next_closing_event();
         }
-        if header_len > self.receive.len() {
-            let what = "the framing consumed more than there was";
-            return Err(CloseReason::Malformed(Malformed::new(what)));
-        }
-        if header_len == 0 && meta.payload_len == 0 {
-            let what = "the framing found a unit of no bytes";
-            return Err(CloseReason::Malformed(Malformed::new(what)));
-        }
-        if meta.alone && !meta.is_final {
-            let what = "a unit that stands alone and is not final";
-            return Err(CloseReason::Malformed(Malformed::new(what)));
-        }
-        Ok(Some((meta, header_len)))
-    }
-
-    /// Whether the library may keep the next frame itself: held back, as a body, or in
-    /// a client's queue.
-    fn keeps_frames(&self) -> bool {
-        self.commands.live() > 0 || self.peer.side == Side::Client
+        self.starved_at = Some(self.receive.len());
+        self.note_frame_begun();
+        None
     }
 
     fn decode_frame(&mut self, meta: &FragmentMeta, payload: Bytes) -> Result<P::Frame, Malformed> {
@@ -320,7 +237,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 correlation,
                 exclusive,
             } => self.begin_command(frame, len, route, correlation, exclusive),
-            Role::Body { of, last } => self.take_body(frame, of, last),
+            Role::Body { of, last } => self.take_body(frame, len, of, last),
             Role::Control => self.take_control(frame),
             Role::Reply { to, last } => match self.calls.reply(to, last) {
                 Some(call) => Event::Reply { call, frame, last },
@@ -441,14 +358,4 @@ impl<P: WireframeProtocol> Connection<P> {
             HalfClose::Answers => {}
         }
     }
-}
-
-/// A length of the wire as one of memory; what does not fit is more than any limit.
-pub(super) fn to_usize(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
-}
-
-pub(super) fn limit_exceeded(limit: &'static str, value: usize, got: u64) -> CloseReason {
-    let value = value as u64;
-    CloseReason::Limit(LimitExceeded { limit, value, got })
 }

@@ -193,7 +193,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
-        let closing = match self.last_command {
+        let mut closing = match self.last_command {
             None => Closing::new(reason, None, last_word.into_iter().collect()),
             Some(last) => Closing::new(
                 CloseReason::Protocol,
@@ -201,6 +201,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.commands.take_answers(last.index),
             ),
         };
+        closing.cuts_off = self.commands.live() > 0;
         self.set_close_deadline(self.config.timeouts.close);
         self.phase = Phase::Closing(closing);
         self.drop_work();

@@ -14,14 +14,18 @@ use crate::{
 impl<P: WireframeProtocol> Connection<P> {
     /// The bytes that are allocated for this connection's buffers, in constant time: the
     /// read buffer, the peer's messages that are not whole, frames of commands that are
-    /// held back, and output that was copied. Buffers count with their capacity.
+    /// held back and of bodies that wait to be read, and output that was copied. Buffers
+    /// count with their capacity, frames with their length on the wire.
     ///
     /// What belongs to the application and is only shared does not count: output that is
     /// chained by reference, the rest of a message that is being split, frames of answers
     /// and pushes. A payload that goes to a hundred peers is one payload.
     pub fn buffered(&self) -> usize {
         let partial = self.reassembler.as_ref().map_or(0, |r| r.allocated());
-        self.receive.capacity() + partial + self.commands.held_bytes() + self.transmit.allocated()
+        self.receive.capacity()
+            + partial
+            + self.commands.waiting_bytes()
+            + self.transmit.allocated()
     }
 
     /// While this is set, a fragment that begins a message and is not all of it ends the
@@ -35,6 +39,11 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Whether messages in fragments are refused.
     pub fn refuses_messages(&self) -> bool {
         self.refused_messages.is_some()
+    }
+
+    /// Whether messages of the peer have begun that are not whole.
+    pub fn has_partial_messages(&self) -> bool {
+        self.partial_message().is_some()
     }
 
     /// Closes the connection because it holds too much: with that limit as the reason, and

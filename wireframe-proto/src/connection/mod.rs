@@ -16,6 +16,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod units;
 
 pub use lifecycle::Shutdown;
 pub use outbound::Filled;
@@ -165,6 +166,8 @@ struct Closing<F> {
     /// What is still to be said, and the request that it answers.
     last_words: VecDeque<F>,
     request: Option<RequestInfo>,
+    /// Commands were in flight: the peer waits for something.
+    cuts_off: bool,
     /// The driver has ended our output, after the last word.
     half_closed: bool,
 }
@@ -180,6 +183,7 @@ impl<F> Closing<F> {
             announced: false,
             last_words,
             request,
+            cuts_off: false,
             half_closed: false,
         })
     }

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
-use super::Connection;
+use super::{Connection, Phase};
 use crate::{
     codec::{Codec, FrameBuf},
     error::{AnswerError, LimitExceeded, Unencodable},
@@ -132,14 +132,14 @@ impl<P: WireframeProtocol> Connection<P> {
 
     #[inline]
     fn send_push(&mut self, priority: Priority) {
-        let Some(accepted) = self.pushes.pop(priority) else {
-            return;
-        };
-        let Accepted {
+        let Some(Accepted {
             mut frame,
             charge,
             special,
-        } = accepted;
+        }) = self.pushes.pop(priority)
+        else {
+            return;
+        };
         self.pushes.ledger.encoding(priority, charge);
         let (call, shared) = match special.as_deref() {
             None => (None, None),
@@ -150,19 +150,19 @@ impl<P: WireframeProtocol> Connection<P> {
             None => self.encode(&mut frame, None),
             Some(units) => self.append_shared(units).map(|()| None),
         };
-        match encoded {
-            Ok(rest) => {
-                if let Some(call) = call {
-                    self.calls.sent(call);
-                }
-                match rest {
-                    None => self.push_encoded(priority, frame, call),
-                    Some(rest) => {
-                        self.begin_message(frame, Origin::Push { priority, call }, rest);
-                    }
-                }
-            }
-            Err(error) => self.push_refused(priority, frame, charge, call, error),
+        let rest = match encoded {
+            Ok(rest) => rest,
+            Err(error) => return self.push_refused(priority, frame, charge, call, error),
+        };
+        if let Some(call) = call {
+            self.calls.sent(call);
+        }
+        if let Some(rest) = rest {
+            return self.begin_message(frame, Origin::Push { priority, call }, rest);
+        }
+        self.push_encoded(priority);
+        if self.pushes.keeps_unsent() {
+            self.pushes.keep(priority, frame, call);
         }
     }
 
@@ -192,20 +192,12 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// All of a push was encoded.
     #[inline]
-    pub(super) fn push_encoded(
-        &mut self,
-        priority: Priority,
-        frame: P::Frame,
-        call: Option<CallId>,
-    ) {
+    pub(super) fn push_encoded(&mut self, priority: Priority) {
         self.note_high_dry(priority);
         let end = self.transmit.end();
         self.pushes.ledger.encoded(priority, end);
         if end == self.transmit.sent_total() {
             self.pushes.ledger.settle(end);
-        }
-        if self.pushes.keeps_unsent() {
-            self.pushes.keep(priority, frame, call);
         }
     }
 
@@ -298,12 +290,20 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         at_most("max_frame_len", self.config.limits.max_frame_len.get(), len)?;
         let mut meta = FragmentMeta::whole(len as u64);
-        meta.unsolicited = self.commands.live() == 0;
+        meta.unsolicited = self.is_unsolicited();
         self.header.clear();
         self.framing.encode_header(&mut self.header, frame, &meta)?;
         self.transmit.close_gap(mark, gap, &self.header);
         self.header_len = self.header.len();
         Ok(None)
+    }
+
+    /// Whether no command is in flight as a frame goes, nor was one when the connection
+    /// began to close.
+    #[inline]
+    pub(super) fn is_unsolicited(&self) -> bool {
+        let cuts_off = || matches!(&self.phase, Phase::Closing(closing) if closing.cuts_off);
+        self.commands.live() == 0 && !cuts_off()
     }
 
     /// Appends wire units that were encoded elsewhere, as they are.

@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 
-use super::{Connection, inbound::limit_exceeded};
+use super::{Connection, units::limit_exceeded};
 use crate::{
     error::{CloseReason, Malformed},
     event::Event,

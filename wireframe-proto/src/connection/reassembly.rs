@@ -15,25 +15,29 @@ use crate::{
 };
 
 impl<P: WireframeProtocol> Connection<P> {
-    /// Whether a unit is not a whole message by itself.
+    /// Whether a unit belongs to a message, or says something of one that has to be judged.
     #[inline]
     pub(super) fn is_fragment(&self, meta: &FragmentMeta) -> bool {
-        !meta.is_final
-            || meta.msg_id.is_some()
-            || (!meta.alone && self.reassembler.as_ref().is_some_and(|r| r.has_anonymous()))
+        let says_more =
+            meta.msg_id.is_some() || meta.seq.is_some() || meta.total_message_len.is_some();
+        let belongs = || self.reassembler.as_ref().is_some_and(|r| r.has_anonymous());
+        !meta.alone && (!meta.is_final || says_more || belongs())
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&mut self) -> Bounds {
+        self.in_user_code = true;
+        let reuses_ids = self.framing.reuses_message_ids();
+        self.in_user_code = false;
         Bounds {
             refused: self.refused_messages.as_deref().copied(),
-            ..Bounds::new(&self.config, self.framing.reuses_message_ids())
+            ..Bounds::new(&self.config, reuses_ids)
         }
     }
 
     /// Refuses a fragment of which only the header has come, if its payload would cross
     /// a bound.
     #[inline]
-    pub(super) fn check_fragment(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+    pub(super) fn check_fragment(&mut self, meta: &FragmentMeta) -> Result<(), CloseReason> {
         match self.is_fragment(meta) {
             false => Ok(()),
             true => self.check_bounds(meta),
@@ -41,10 +45,11 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     #[cold]
-    fn check_bounds(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+    fn check_bounds(&mut self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+        let bounds = self.bounds();
         match &self.reassembler {
-            Some(reassembler) => reassembler.check(meta, &self.bounds()),
-            None => Reassembler::default().check(meta, &self.bounds()),
+            Some(reassembler) => reassembler.check(meta, &bounds),
+            None => Reassembler::default().check(meta, &bounds),
         }
     }
 
@@ -54,25 +59,42 @@ impl<P: WireframeProtocol> Connection<P> {
         meta: FragmentMeta,
         payload: Bytes,
     ) -> Result<Taken, CloseReason> {
-        let (bounds, now) = (self.bounds(), self.reading.at(self.now));
+        let bounds = self.bounds();
         let reassembler = self.reassembler.get_or_insert_default();
-        let taken = reassembler.take(meta, payload, now, &bounds);
+        let (behind, received) = (self.receive.len(), self.counters.bytes_received);
+        let before = received.saturating_sub((behind + payload.len()) as u64);
+        let from = reassembler.moment(self.now, before);
+        let taken = reassembler.take(meta, payload, from, &bounds);
         if let Ok(Taken::Dropped(message)) = &taken {
             tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
         }
         taken
     }
 
-    /// When the first of the messages that have begun must be whole, on the reading clock.
+    /// When the first of the messages that have begun must be whole.
     pub(super) fn reassembly_deadline(&self) -> Option<Instant> {
-        self.reassembler.as_ref()?.deadline()
+        let reassembler = self.reassembler.as_ref()?;
+        let moment = reassembler.moment(self.now, self.counters.bytes_received);
+        reassembler.clock.due(reassembler.deadline(moment)?)
     }
 
-    /// Drops the messages that are not whole at the given time of the reading clock.
+    /// Keeps the clock of the messages in step with whether anything is decoded.
+    #[inline]
+    pub(super) fn set_decoding(&mut self, decodes: bool) {
+        if let Some(reassembler) = &mut self.reassembler {
+            match decodes {
+                true => reassembler.clock.run(self.now),
+                false => reassembler.clock.stop(self.now),
+            }
+        }
+    }
+
+    /// Drops the messages that are not whole by now, though they should be.
     #[cold]
-    pub(super) fn expire_messages(&mut self, at: Instant) {
+    pub(super) fn expire_messages(&mut self) {
         let bounds = self.bounds();
         while let Some(reassembler) = &mut self.reassembler
+            && let at = reassembler.moment(self.now, self.counters.bytes_received)
             && let Some((id, received)) = reassembler.expire(at, &bounds)
         {
             crate::steps::step();

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::{
     Connection,
-    inbound::{COPY_BELOW, to_usize},
+    units::{COPY_BELOW, to_usize},
 };
 use crate::{protocol::WireframeProtocol, time::Instant};
 

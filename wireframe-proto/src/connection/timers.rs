@@ -27,10 +27,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.on_clock(self.frame_deadline()),
                 DeadlineReason::FrameCompletion,
             ),
-            (
-                self.on_clock(self.reassembly_deadline()),
-                DeadlineReason::Reassembly,
-            ),
+            (self.reassembly_deadline(), DeadlineReason::Reassembly),
             (
                 self.on_clock(self.first_body_deadline()),
                 DeadlineReason::Body,
@@ -59,7 +56,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 DeadlineReason::FrameCompletion => {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
-                DeadlineReason::Reassembly => self.expire_messages(self.reading.at(self.now)),
+                DeadlineReason::Reassembly => self.expire_messages(),
                 DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
                 DeadlineReason::Preamble => {
                     self.close_with_goodbye(CloseReason::PreambleTimedOut);
@@ -135,6 +132,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn update_clocks(&mut self) {
         if self.is_open() && self.may_decode() {
             self.reading.run(self.now);
+            self.set_decoding(true);
             if let Some(pulse) = &mut self.pulse {
                 pulse.set_reading(true, self.now);
             }
@@ -153,6 +151,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return;
         }
+        self.set_decoding(false);
         let reads = self.reads();
         if let Some(pulse) = &mut self.pulse {
             pulse.set_reading(reads, self.now);

@@ -1,5 +1,6 @@
 //! The header of a wire unit: reading it, writing it, and what it says.
 
+mod due;
 mod len_flag;
 mod len_seq;
 mod length_delimited;
@@ -36,9 +37,11 @@ pub struct FragmentMeta {
     pub seq: Option<u32>,
     /// The protocol's own word about the message, such as an opcode.
     pub tag: u32,
-    /// Whether the unit belongs to no message under way and is delivered at once.
+    /// Whether the unit belongs to no message under way, whatever its id, and is delivered
+    /// at once.
     pub alone: bool,
-    /// Outbound: no command was in flight when the message began. All its units say so.
+    /// Outbound: no command was in flight when the message began, or, for a last word, when
+    /// the connection began to close. All its units say so.
     pub unsolicited: bool,
 }
 

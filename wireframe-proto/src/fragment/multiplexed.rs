@@ -126,6 +126,7 @@ impl<F> FragmentStrategy<F> for Multiplexed {
 }
 
 /// Reads what follows the flags of a fragment; returns how many bytes that takes.
+#[cold]
 fn decode_fragment(
     flags: u8,
     rest: &[u8],
@@ -159,6 +160,7 @@ fn decode_fragment(
     Ok(Some(16))
 }
 
+#[cold]
 fn encode_fragment(
     dst: &mut Vec<u8>,
     len: u32,

@@ -1,19 +1,14 @@
 //! One message of the peer, as far as it has come.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{FragmentMeta, reassembler::at_most};
-use crate::{error::CloseReason, time::Instant};
+use super::{FragmentMeta, due::Due, reassembler::at_most};
+use crate::error::CloseReason;
 
 /// Most empty fragments of a message in a row.
 const MAX_EMPTY: usize = 32;
-
-/// A message has this much more time for each [`PIECE`] bytes that have come of it.
-const TIME_PER_PIECE: Duration = Duration::from_secs(1);
-const PIECE: usize = 256 * 1024;
 
 /// A message that is not whole.
 #[derive(Debug)]
@@ -25,30 +20,24 @@ pub(super) struct Partial {
     pub(super) fragments: u32,
     /// Those at the end of which are empty.
     empty: usize,
-    began: Instant,
-    /// When it has to be whole.
-    pub(super) deadline: Instant,
+    pub(super) due: Due,
 }
 
 impl Default for Partial {
     fn default() -> Self {
-        Self::new(FragmentMeta::whole(0), Instant::MAX, Duration::ZERO)
+        Self::new(FragmentMeta::whole(0), Due::default())
     }
 }
 
 impl Partial {
-    pub(super) fn new(first: FragmentMeta, now: Instant, timeout: Duration) -> Self {
-        let mut partial = Self {
+    pub(super) const fn new(first: FragmentMeta, due: Due) -> Self {
+        Self {
             first,
             bytes: Vec::new(),
             fragments: 0,
             empty: 0,
-            began: now,
-            deadline: now,
-        };
-        let arriving = usize::try_from(partial.first.payload_len).unwrap_or(usize::MAX);
-        partial.deadline = partial.due(arriving, timeout);
-        partial
+            due,
+        }
     }
 
     pub(super) const fn id(&self) -> Option<u64> {
@@ -94,16 +83,6 @@ impl Partial {
             self.bytes.reserve_exact(grown - self.bytes.len());
         }
         self.bytes.extend_from_slice(payload);
-    }
-
-    /// Gives the message the time for what it has received.
-    pub(super) fn postpone(&mut self, timeout: Duration) {
-        self.deadline = self.due(self.bytes.len(), timeout);
-    }
-
-    fn due(&self, received: usize, timeout: Duration) -> Instant {
-        let pieces = u32::try_from(received / PIECE).unwrap_or(u32::MAX);
-        self.began + timeout + TIME_PER_PIECE.saturating_mul(pieces)
     }
 
     /// The whole message. Memory that it does not need goes back if that is much.

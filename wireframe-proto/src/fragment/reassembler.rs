@@ -10,13 +10,17 @@ use core::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::{FragmentMeta, partial::Partial};
+use super::{
+    FragmentMeta,
+    due::{Due, Moment},
+    partial::Partial,
+};
 use crate::{
     config::Config,
     error::{CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed},
     stats::FragmentStats,
     steps::step,
-    time::Instant,
+    time::{Instant, ReadingClock},
 };
 
 /// Ids of dropped messages that are remembered.
@@ -38,16 +42,13 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     pub(crate) fn new(config: &Config, reuses_ids: bool) -> Self {
-        let (limits, max_frame_len) = (&config.fragments, config.limits.max_frame_len);
         Self {
-            message_size: limits.message_size(max_frame_len),
-            messages: limits.max_partial_messages.get(),
-            bytes: limits.partial_bytes(max_frame_len),
+            message_size: config.message_size(),
+            messages: config.fragments.max_partial_messages.get(),
+            bytes: config.partial_bytes(),
             // More cannot be numbered.
-            fragments: limits
-                .fragments_per_message(max_frame_len)
-                .min(u32::MAX as usize),
-            timeout: limits.reassembly_timeout,
+            fragments: config.fragments_per_message().min(u32::MAX as usize),
+            timeout: config.fragments.reassembly_timeout,
             reuses_ids,
             refused: None,
         }
@@ -89,7 +90,7 @@ enum Known {
 
 /// Puts messages together.
 ///
-/// Time is that of the reading clock.
+/// Time is that of its clock.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembler {
     places: Vec<Partial>,
@@ -100,10 +101,12 @@ pub(crate) struct Reassembler {
     /// Ids of messages that were dropped, oldest first.
     dropped: VecDeque<u64>,
     /// Messages that are not whole: when each has to be, and its place. Changes when one
-    /// begins or ends, and once for each 256 KiB that one has received.
-    open: BTreeSet<(Instant, u32)>,
+    /// begins or ends.
+    open: BTreeSet<(Due, u32)>,
     /// Bytes allocated for them.
     allocated: usize,
+    /// Stands still whenever nothing is decoded: what has come of a message may wait.
+    pub(crate) clock: ReadingClock,
     stats: FragmentStats,
 }
 
@@ -117,14 +120,20 @@ impl Reassembler {
         self.allocated
     }
 
+    /// Its time at `now`, where the connection has received so many bytes.
+    pub(crate) fn moment(&self, now: Instant, received: u64) -> Moment {
+        let now = self.clock.at(now);
+        Moment { now, received }
+    }
+
     /// Whether a message without an id is open.
     pub(crate) const fn has_anonymous(&self) -> bool {
         self.anonymous.is_some()
     }
 
-    /// When the first of the messages must be whole.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.open.first().map(|&(deadline, _)| deadline)
+    /// When the first of the messages must be whole, as far as is known at that moment.
+    pub(crate) fn deadline(&self, moment: Moment) -> Option<Instant> {
+        self.open.first().map(|&(due, _)| due.at(moment))
     }
 
     /// The message that must be whole first: the bytes of it that have come, and that are
@@ -145,12 +154,12 @@ impl Reassembler {
         self.judge(meta, place, bounds)
     }
 
-    /// Takes a fragment.
+    /// Takes a fragment, whose payload began at the moment `from`.
     pub(crate) fn take(
         &mut self,
         meta: FragmentMeta,
         payload: Bytes,
-        now: Instant,
+        from: Moment,
         bounds: &Bounds,
     ) -> Result<Taken, CloseReason> {
         step();
@@ -167,7 +176,7 @@ impl Reassembler {
                 return Ok(Taken::Whole(meta, payload));
             }
             Place::Begins => {
-                let index = self.begin(meta, now, bounds);
+                let index = self.begin(meta, from, bounds);
                 self.append(index, &payload, bounds);
             }
             Place::Continues(index) => {
@@ -175,7 +184,6 @@ impl Reassembler {
                 if meta.is_final {
                     return Ok(self.complete(index));
                 }
-                self.postpone(index, bounds);
             }
         }
         Ok(Taken::Nothing)
@@ -232,7 +240,8 @@ impl Reassembler {
             return Ok(());
         }
         let capacity = partial.map_or(0, Partial::capacity);
-        let needed = (self.allocated - capacity) as u64 + size.max(capacity as u64);
+        let others = (self.allocated - capacity) as u64;
+        let needed = others.saturating_add(size.max(capacity as u64));
         at_most("max_partial_bytes", bounds.bytes, needed)
     }
 
@@ -263,14 +272,14 @@ impl Reassembler {
         }
     }
 
-    fn begin(&mut self, first: FragmentMeta, now: Instant, bounds: &Bounds) -> u32 {
+    fn begin(&mut self, first: FragmentMeta, from: Moment, bounds: &Bounds) -> u32 {
         let id = first.msg_id;
-        let partial = Partial::new(first, now, bounds.timeout);
+        let due = Due::new(from, bounds.timeout);
+        let partial = Partial::new(first, due);
         let index = match self.free.pop() {
             Some(index) => index,
             None => u32::try_from(self.places.len()).unwrap_or(u32::MAX),
         };
-        let deadline = partial.deadline;
         match self.places.get_mut(index as usize) {
             Some(place) => *place = partial,
             None => self.places.push(partial),
@@ -279,7 +288,7 @@ impl Reassembler {
             Some(id) => drop(self.by_id.insert(id, Known::Open(index))),
             None => self.anonymous = Some(index),
         }
-        self.open.insert((deadline, index));
+        self.open.insert((due, index));
         index
     }
 
@@ -291,20 +300,6 @@ impl Reassembler {
         let most = bounds.bytes.saturating_sub(others);
         partial.append(payload, bounds.message_size.min(most));
         self.allocated = others + partial.capacity();
-    }
-
-    /// A message that has received more has more time.
-    fn postpone(&mut self, index: u32, bounds: &Bounds) {
-        let Some(partial) = self.places.get_mut(index as usize) else {
-            return;
-        };
-        let before = partial.deadline;
-        partial.postpone(bounds.timeout);
-        if partial.deadline != before {
-            step();
-            self.open.remove(&(before, index));
-            self.open.insert((partial.deadline, index));
-        }
     }
 
     fn complete(&mut self, index: u32) -> Taken {
@@ -341,11 +336,11 @@ impl Reassembler {
         })
     }
 
-    /// Drops a message that is not whole at that time, though it should be: its id, and
+    /// Drops a message that is not whole at that moment, though it should be: its id, and
     /// the bytes of it that had come.
-    pub(crate) fn expire(&mut self, at: Instant, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
-        let &(deadline, index) = self.open.first()?;
-        if deadline > at {
+    pub(crate) fn expire(&mut self, at: Moment, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
+        let &(due, index) = self.open.first()?;
+        if due.at(at) > at.now {
             return None;
         }
         let partial = self.remove(index)?;
@@ -373,7 +368,7 @@ impl Reassembler {
 
     fn remove(&mut self, index: u32) -> Option<Partial> {
         let partial = core::mem::take(self.places.get_mut(index as usize)?);
-        self.open.remove(&(partial.deadline, index));
+        self.open.remove(&(partial.due, index));
         self.free.push(index);
         self.allocated -= partial.capacity();
         match partial.id() {
@@ -396,6 +391,7 @@ impl Reassembler {
     /// Drops all messages.
     pub(crate) fn clear(&mut self) {
         *self = Self {
+            clock: self.clock,
             stats: self.stats,
             ..Self::default()
         };

@@ -41,6 +41,14 @@ impl Cut {
     pub(crate) const fn splits(self, len: usize) -> bool {
         len > self.piece || (len == self.piece && self.ends_short)
     }
+
+    /// How many units a payload of that length takes.
+    pub(crate) const fn units(self, len: usize) -> usize {
+        match self.ends_short {
+            true => (len / self.piece).saturating_add(1),
+            false => len.div_ceil(self.piece),
+        }
+    }
 }
 
 impl Splitter {
@@ -61,6 +69,11 @@ impl Splitter {
             seq: 0,
             unsolicited,
         }
+    }
+
+    /// Bytes of the whole message.
+    pub(crate) const fn total(&self) -> usize {
+        self.total
     }
 
     /// The message's id.

@@ -58,6 +58,8 @@ pub(crate) struct Begun<F> {
     answers: VecDeque<Message<F>>,
     /// Messages without an id.
     anonymous: usize,
+    /// Bytes of all messages together, sent ones included.
+    bytes: usize,
     /// Those that let not all of the others go between their fragments, by their numbers,
     /// newest last. What began before the newest has to wait for its end.
     barriers: Vec<u64>,
@@ -76,6 +78,7 @@ impl<F> Default for Begun<F> {
             low: VecDeque::new(),
             answers: VecDeque::new(),
             anonymous: 0,
+            bytes: 0,
             barriers: Vec::new(),
             count: 0,
             next_id: 0,
@@ -105,6 +108,11 @@ impl<F> Begun<F> {
     /// Whether all messages have ids, so that another one that is split may mix with them.
     pub(crate) const fn all_have_ids(&self) -> bool {
         self.anonymous == 0
+    }
+
+    /// Whether with one of `len` bytes they are no more than `most` bytes together.
+    pub(crate) fn have_room(&self, len: usize, most: usize) -> bool {
+        self.bytes.saturating_add(len) <= most
     }
 
     /// An id that names no message under way, if one of those up to `max` is free.
@@ -138,6 +146,7 @@ impl<F> Begun<F> {
             Some(id) => self.next_id = id.saturating_add(1),
             None => self.anonymous += 1,
         }
+        self.bytes = self.bytes.saturating_add(splitter.total());
         self.put_back(Message {
             frame,
             origin,
@@ -154,6 +163,7 @@ impl<F> Begun<F> {
     /// The message has ended.
     pub(crate) fn end(&mut self, message: &Message<F>) {
         self.anonymous -= usize::from(message.splitter.id().is_none());
+        self.bytes = self.bytes.saturating_sub(message.splitter.total());
         if self.barriers.last() == Some(&message.number) {
             self.barriers.pop();
         }
@@ -217,6 +227,7 @@ impl<F> Begun<F> {
     /// Takes out all of them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Message<F>> {
         self.anonymous = 0;
+        self.bytes = 0;
         self.barriers.clear();
         let pushes = self.high.drain(..).chain(self.low.drain(..));
         pushes

@@ -57,15 +57,9 @@ impl MemoryBudget {
         holders.all.insert(holder.control.id(), place);
     }
 
-    /// Takes a connection out that has ended.
-    pub(super) fn leave(&self, holder: &Holder) {
-        let mut holders = lock(&self.shared.holders);
-        let place = holders.all.remove(&holder.control.id());
-        if let Some(place) = &place {
-            let condemned = &self.shared.condemned;
-            condemned.fetch_sub(place.condemned, Ordering::Relaxed);
-        }
-        drop(holders);
+    /// Takes a connection out that has ended, and holds nothing any more.
+    pub(super) fn leave(&self, id: ConnectionId) {
+        let place = lock(&self.shared.holders).all.remove(&id);
         drop(place);
     }
 

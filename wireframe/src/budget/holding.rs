@@ -63,7 +63,10 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         self.set(0);
-        self.0.budget.leave(&self.0);
+        let (budget, id) = (&self.0.budget, self.0.control.id());
+        budget.leave(id);
+        // It may have been waiting to read.
+        budget.stop_waiting(id);
     }
 }
 

@@ -36,7 +36,7 @@ const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
 /// pushes that are outstanding on it, whenever it has nothing more to do for the moment.
 /// It gives back what it does not need before that, so that one that is idle is charged
 /// with nothing. Memory of the application that is only shared, such as the payloads of
-/// answers, is charged to nobody. So are body frames that wait for their handler.
+/// answers, is charged to nobody, and neither is what handlers and callers hold.
 ///
 /// While as much is used as the limit says, or more,
 ///
@@ -48,11 +48,13 @@ const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
 ///
 /// If that does not help, and more is still used than the limit says, the largest holder of
 /// at most 64 connections, each time other ones, is closed with the same reason, until the
-/// rest would fit.
+/// rest would fit. Until those have given back what they hold, nothing is read from peers
+/// whose messages are not whole; they have to wait, and their clocks stand still.
 ///
-/// Between two charges a connection may take more: what it reads in sixteen turns, and the
-/// pushes that it has room for. By so much for each connection that is at work the limit
-/// may be passed.
+/// A connection is charged after it took something, so the limit may be passed: by what one
+/// connection may hold, for each thread; by `max_frame_len` and a read buffer for each
+/// connection whose peer has begun a frame meanwhile; and by the pushes that were accepted
+/// on connections that have not come to run since.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -79,7 +81,7 @@ struct Shared {
     condemned: AtomicUsize,
     closed: AtomicU64,
     holders: Mutex<Holders>,
-    /// Connections on which somebody waits for memory alone.
+    /// Connections on which somebody waits for memory alone, or that do not read.
     waiting: Mutex<BTreeMap<ConnectionId, Arc<Control>>>,
 }
 
@@ -127,7 +129,12 @@ impl MemoryBudget {
         self.used() >= self.shared.limit
     }
 
-    /// Whether more is used than may be, apart from what is about to be given back.
+    /// Whether more is used than may be.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.shared.limit
+    }
+
+    /// The same apart from what is about to be given back.
     pub(crate) fn is_over(&self) -> bool {
         let condemned = self.shared.condemned.load(Ordering::Relaxed);
         self.used().saturating_sub(condemned) > self.shared.limit
@@ -142,19 +149,30 @@ impl MemoryBudget {
         }
     }
 
-    /// Enters a connection on which somebody waits for memory: it is told when there is
-    /// some. False, and not entered, if there is some now.
-    ///
-    /// No wake-up is lost: whoever brings what is used below the limit takes the lock
-    /// afterwards. If that was before this, the change is seen here; else the entry is
-    /// found there.
-    pub(crate) fn wait(&self, control: &Arc<Control>) -> bool {
-        let mut waiting = lock(&self.shared.waiting);
-        if !self.is_exhausted() {
+    /// Enters a connection on which somebody waits to push: it is told when there may be
+    /// memory. False, and not entered, if there is some now.
+    pub(crate) fn wait_to_push(&self, control: &Arc<Control>) -> bool {
+        self.wait_while(Self::is_exhausted, control)
+    }
+
+    /// Enters a connection that had better not read, while more is used than may be. False, and
+    /// not entered, if it may read now.
+    pub(crate) fn wait_to_read(&self, control: &Arc<Control>) -> bool {
+        self.wait_while(Self::is_exceeded, control)
+    }
+
+    /// No wake-up is lost: whoever gives memory back takes the lock afterwards. If that was
+    /// before this, the change is seen here; else the entry is found there.
+    fn wait_while(&self, waits: fn(&Self) -> bool, control: &Arc<Control>) -> bool {
+        if !waits(self) {
             return false;
         }
-        waiting.insert(control.id(), Arc::clone(control));
-        true
+        let mut waiting = lock(&self.shared.waiting);
+        let waits = waits(self);
+        if waits {
+            waiting.insert(control.id(), Arc::clone(control));
+        }
+        waits
     }
 
     /// Nobody waits on that connection any more.
@@ -168,11 +186,12 @@ impl MemoryBudget {
         self.shared.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So much less is used. Wakes those who wait, if that makes room.
+    /// So much less is used. Tells those who wait, if there is room by that: who finds none
+    /// waits again.
     fn give_back(&self, bytes: usize) {
         let before = self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
-        let limit = self.shared.limit;
-        if before >= limit && before - bytes < limit {
+        let (after, limit) = (before - bytes, self.shared.limit);
+        if after <= limit && before >= limit && before != after {
             self.wake_all();
         }
     }

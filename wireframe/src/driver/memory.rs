@@ -5,7 +5,12 @@ use std::task::Context;
 use wireframe_proto::{CloseReason, LimitExceeded};
 
 use super::Driver;
-use crate::{budget, frame::Protocol, push::Asked, transport::Transport};
+use crate::{
+    budget::{self, Holding},
+    frame::Protocol,
+    push::Asked,
+    transport::Transport,
+};
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Looks at the budget when a run begins, and tells the engine if that has changed. Says
@@ -13,17 +18,28 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     #[inline]
     pub(super) fn look_at_budget(&mut self) -> bool {
         let is_exhausted = self.app.budget().is_exhausted();
-        if is_exhausted != self.engine.refuses_messages() {
-            self.tell_engine(is_exhausted);
+        if is_exhausted || self.engine.refuses_messages() || self.paused {
+            self.heed_shortage(is_exhausted);
         }
         is_exhausted && self.app.budget().is_over()
     }
 
     #[cold]
-    fn tell_engine(&mut self, is_exhausted: bool) {
+    fn heed_shortage(&mut self, is_exhausted: bool) {
         let budget = self.app.budget();
-        let limit = is_exhausted.then(|| budget.exceeded_by(budget.used()));
-        self.engine.refuse_messages(limit);
+        let may_grow = self.engine.has_partial_messages();
+        let paused = may_grow && budget.wait_to_read(&self.control);
+        if is_exhausted != self.engine.refuses_messages() {
+            let limit = is_exhausted.then(|| budget.exceeded_by(budget.used()));
+            self.engine.refuse_messages(limit);
+        }
+        if paused != self.paused {
+            self.paused = paused;
+            // Clocks stand still from now, or go on from now.
+            self.now = self.surroundings.clock.now();
+            let is_full = self.caller.as_ref().is_some_and(|caller| caller.is_full());
+            self.engine.hold_input(paused || is_full, self.now);
+        }
     }
 
     /// Charges the connection with what it has allocated and the bytes of its pushes, at the
@@ -37,7 +53,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if held != 0 || self.holding.is_some() {
             let Self { app, control, .. } = self;
             self.holding
-                .get_or_insert_with(|| budget::Holding::new(app.budget(), control))
+                .get_or_insert_with(|| Holding::new(app.budget(), control))
                 .set(held);
         }
         if self.app.budget().is_exhausted() {
@@ -58,11 +74,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Does what the budget asks for: closes a connection that holds too much, and lets
     /// those push who waited for memory.
-    #[inline]
     pub(super) fn heed_budget(&mut self, asked: Asked) {
         let holding = self.holding.as_ref().filter(|_| asked.is_condemned());
-        if let Some(limit) = holding.and_then(|holding| holding.sentence()) {
+        if let Some(limit) = holding.and_then(Holding::sentence) {
             self.engine.close_over_limit(self.now, limit);
+            if self.write_blocked {
+                // Nor would the peer take a goodbye. Closing already, it ends at once.
+                self.engine.close_over_limit(self.now, limit);
+            }
         }
         if asked.has_memory() {
             self.mailbox.wake_after_shortage();

@@ -99,6 +99,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     more_output: bool,
     /// The transport took less than was offered, and will wake us.
     write_blocked: bool,
+    /// It does not read, because connections use too much memory, and it would use more.
+    paused: bool,
     /// The transport may hold back what it has taken.
     unflushed: bool,
     /// How the connection ended.
@@ -196,6 +198,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             peer_gone: false,
             more_output: false,
             write_blocked: false,
+            paused: false,
             unflushed: false,
             ended: None,
             is_over: false,
@@ -242,7 +245,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
-                self.engine.hold_input(false, self.now);
+                self.engine.hold_input(self.paused, self.now);
             }
         }
         self.poll_woken();
@@ -363,8 +366,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 self.control.signal().resume();
             }
         }
-        let outstanding = self.mailbox.outstanding();
-        self.charge(outstanding, was_over, cx);
+        self.charge(self.mailbox.outstanding(), was_over, cx);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -184,7 +184,6 @@ impl<F> Mailbox<F> {
         let mut wakers = Wakers::default();
         let mut inner = self.lock();
         inner.close(&mut wakers);
-        self.stop_awaiting_memory(&mut inner);
         drop(inner);
         wakers.wake();
     }

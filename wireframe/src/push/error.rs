@@ -33,7 +33,8 @@ impl<F> PushError<F> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryPushError<F> {
-    /// There is no room now.
+    /// There is no room now, or no memory left for all connections together, see
+    /// [`MemoryBudget`](crate::MemoryBudget).
     Full(F),
     /// There is room, but no token of the [rate limit](crate::WireframeApp::rate_limit).
     RateLimited {

@@ -49,6 +49,9 @@ impl<F> PushHandle<F> {
     /// that is kept without being polled, as in a `select!` over a reference, does not stop
     /// what the same task awaits instead.
     ///
+    /// While the app's [`MemoryBudget`](crate::MemoryBudget) is used up there is no room on any
+    /// connection.
+    ///
     /// Where the rate is limited a push waits for a token as well, and takes both in one
     /// step. Tokens come to high pushes that wait before low ones, but after
     /// [`max_high_before_low`](wireframe_proto::FairnessConfig::max_high_before_low)

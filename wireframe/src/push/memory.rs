@@ -42,7 +42,7 @@ impl<F> Mailbox<F> {
     #[cold]
     fn await_memory(&self, inner: &mut Inner<F>) -> bool {
         // Entered before, it will be told, and looks again then.
-        inner.awaits_memory = inner.awaits_memory || self.common.budget.wait(&self.control);
+        inner.awaits_memory = inner.awaits_memory || self.common.budget.wait_to_push(&self.control);
         inner.awaits_memory
     }
 

@@ -33,6 +33,7 @@ mod heartbeat;
 mod hooks;
 mod idle;
 mod layers;
+mod memory;
 mod panics;
 mod preamble;
 mod programs;

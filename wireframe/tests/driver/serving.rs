@@ -18,7 +18,10 @@ use crate::rig::{Line, Text, lines};
 
 /// Connections on their way to a server.
 #[derive(Clone, Default)]
-struct Coming(Arc<Mutex<(VecDeque<Accepted<Link>>, Option<Waker>)>>);
+struct Coming(Arc<Mutex<Queue>>);
+
+/// Connections, and who waits for one.
+type Queue = (VecDeque<Accepted<Link>>, Option<Waker>);
 
 impl Listener for Coming {
     type Transport = Link;

@@ -9,8 +9,8 @@ use super::{
     support::{Correlated, Frame, Hook, InOrder, Kind, Link, goodbyes, numbers},
 };
 use crate::{
-    CloseReason, Config, Event, Instant, LimitExceeded, Multiplexed, Priority, Shutdown, State,
-    config::nonzero,
+    Body, CloseReason, Config, End, Event, Instant, LimitExceeded, Multiplexed, Priority, Shutdown,
+    State, config::nonzero,
 };
 
 const SHORT: LimitExceeded = LimitExceeded {
@@ -100,10 +100,52 @@ fn frames_of_commands_that_are_held_back_count() {
     link.connection.take_receive_buffer();
     assert_eq!(link.connection.buffered(), 2 * 5_004);
     link.connection
-        .finish(started[0].id, crate::End::Complete)
+        .finish(started[0].id, End::Complete)
         .unwrap();
     link.started();
     assert_eq!(link.connection.buffered(), 5_004);
+}
+
+#[test]
+fn body_frames_count_until_they_are_read_dropped_or_their_command_ends() {
+    // rule: LIM-6
+    let mut link = Link::new(small(), Correlated::default());
+    let body = |id, len| Frame::new(Kind::Body, vec![1; len]).with_id(id);
+    let commands = link.requests(&[1, 2, 3]);
+    link.receive(&[body(1, 100), body(2, 5_000), body(1, 200), body(3, 50)]);
+    link.events();
+    link.connection.take_receive_buffer();
+    let buffered = |link: &Link<Correlated>| link.connection.buffered();
+    assert_eq!(buffered(&link), 5_350 + 4 * 4);
+    let read = link.connection.next_body(commands[0].id, link.now);
+    assert!(matches!(read, Body::Frame(frame) if frame.body.len() == 100));
+    assert_eq!(buffered(&link), 5_250 + 3 * 4);
+    link.connection.drop_body(commands[1].id);
+    assert_eq!(buffered(&link), 250 + 2 * 4);
+    // What still comes of it is not kept.
+    link.receive(&[body(2, 5_000)]);
+    link.events();
+    link.connection.take_receive_buffer();
+    assert_eq!(buffered(&link), 250 + 2 * 4);
+    let done = link.connection.finish(commands[0].id, End::Complete);
+    assert_eq!((done, buffered(&link)), (Ok(()), 50 + 4));
+    link.connection.close_over_limit(link.now, SHORT);
+    assert_eq!(buffered(&link), 0);
+}
+
+#[test]
+fn what_is_held_back_and_dropped_by_a_drain_does_not_count() {
+    // rule: LIM-6
+    let mut link = Link::new(small(), InOrder::default());
+    let body = Frame::new(Kind::Body, [1; 100]).with_id(2);
+    link.receive(&[Frame::request(1), Frame::request(2), body]);
+    assert_eq!(link.started().len(), 1);
+    link.connection.take_receive_buffer();
+    assert_eq!(link.connection.buffered(), 4 + 104);
+    let deadline = Instant::from_millis(1_000);
+    link.connection
+        .shutdown(link.now, Shutdown::Drain { deadline });
+    assert_eq!(link.connection.buffered(), 0);
 }
 
 #[test]

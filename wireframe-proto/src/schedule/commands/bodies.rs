@@ -1,7 +1,14 @@
 //! Bodies: who waits for one, for how long, and which are full.
 
-use super::{Awaited, Commands};
+use super::{Awaited, BodyState, Commands};
 use crate::{protocol::AnswerOrder, time::Instant};
+
+impl<F> BodyState<F> {
+    /// How many frames wait.
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+}
 
 impl<F> Commands<F> {
     /// Whether no body of the command has begun.
@@ -39,20 +46,47 @@ impl<F> Commands<F> {
         Some((index, self.at(index)?.body.as_ref()?.deadline?))
     }
 
+    /// Keeps a frame of a command's body; `len` is its length on the wire.
+    pub(crate) fn push_body(&mut self, index: u32, frame: F, len: usize) {
+        if let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) {
+            body.frames.push_back((frame, len));
+            body.bytes += len;
+            self.body_bytes += len;
+        }
+    }
+
+    /// Takes the first frame of a command's body.
+    pub(crate) fn pop_body(&mut self, index: u32) -> Option<F> {
+        let body = self.at_mut(index)?.body.as_mut()?;
+        let (frame, len) = body.frames.pop_front()?;
+        body.bytes -= len;
+        self.body_bytes -= len;
+        Some(frame)
+    }
+
+    /// Drops the frames of a command's body.
+    pub(crate) fn clear_body(&mut self, index: u32) {
+        if let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) {
+            body.frames.clear();
+            let bytes = core::mem::take(&mut body.bytes);
+            self.body_bytes -= bytes;
+        }
+    }
+
     /// Keeps the count of full bodies after a body's frames went from or to `full`.
     pub(crate) fn note_fullness(&mut self, index: u32, full: bool) {
         let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) else {
             return;
         };
         let was = core::mem::replace(&mut body.full, full);
-        self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
+        self.full_bodies = self.full_bodies + u32::from(full) - u32::from(was);
     }
 
     /// Whether whoever awaits a body frame waits for the peer, although nothing is decoded:
     /// because no command can end before more of a body has come, or because the peer has
     /// filled another body first. Who is to read that one may be waiting for those.
     pub(crate) fn wait_for_peer(&self) -> bool {
-        if self.full_bodies > 0 {
+        if self.has_full_body() {
             return true;
         }
         match self.order {

@@ -35,7 +35,7 @@ impl<F> Commands<F> {
         command.stage = Stage::Running;
         let unnamed = command.info.correlation.is_none();
         self.running += 1;
-        self.unnamed_running += usize::from(unnamed);
+        self.unnamed_running += u32::from(unnamed);
     }
 
     /// Keeps the frame of a held command; `len` is its length on the wire.

@@ -52,7 +52,10 @@ pub(crate) struct Command<F> {
 /// The rest of a command, which follows it in frames of its own.
 #[derive(Debug)]
 pub(crate) struct BodyState<F> {
-    pub(crate) frames: VecDeque<F>,
+    /// Frames that have come, each with its length on the wire.
+    frames: VecDeque<(F, usize)>,
+    /// Those lengths together.
+    bytes: usize,
     /// The last frame has arrived.
     pub(crate) complete: bool,
     /// Nobody reads it: what arrives is dropped.
@@ -72,6 +75,7 @@ impl<F> Default for BodyState<F> {
     fn default() -> Self {
         Self {
             frames: VecDeque::new(),
+            bytes: 0,
             complete: false,
             discarding: false,
             sendable: 0,
@@ -103,7 +107,7 @@ pub(crate) struct Commands<F> {
     live: List,
     running: usize,
     /// Running without a correlation id.
-    unnamed_running: usize,
+    unnamed_running: u32,
     held: VecDeque<Held<F>>,
     /// Held ones without a correlation id, where those with one need not wait for them.
     held_unnamed: VecDeque<Held<F>>,
@@ -115,7 +119,9 @@ pub(crate) struct Commands<F> {
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
     /// Bodies that are full.
-    full_bodies: usize,
+    full_bodies: u32,
+    /// Bytes of the frames in all bodies.
+    body_bytes: usize,
     /// Commands by correlation id; made when the first body frame names one.
     by_id: Option<Box<HashMap<CorrelationId, u32>>>,
 }
@@ -153,6 +159,7 @@ impl<F> Commands<F> {
             exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,
+            body_bytes: 0,
             by_id: None,
         }
     }
@@ -173,8 +180,13 @@ impl<F> Commands<F> {
         self.held_bytes
     }
 
-    pub(crate) fn full_bodies(&self) -> usize {
-        self.full_bodies
+    pub(crate) fn has_full_body(&self) -> bool {
+        self.full_bodies > 0
+    }
+
+    /// Bytes of frames that wait here: of commands that are held back, and in bodies.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.held_bytes + self.body_bytes
     }
 
     pub(crate) fn awaited(&self) -> usize {
@@ -285,6 +297,7 @@ impl<F> Commands<F> {
         if self.at(index).is_some_and(|command| command.body.is_some()) {
             self.stop_awaiting(index);
             self.note_fullness(index, false);
+            self.clear_body(index);
         }
         self.live.remove(index, &mut Live(&mut self.places));
         let Some(command) = self.places.get_mut(index as usize) else {
@@ -293,7 +306,7 @@ impl<F> Commands<F> {
         let id = command.info.correlation;
         if !matches!(command.stage, Stage::Held) {
             self.running -= 1;
-            self.unnamed_running -= usize::from(id.is_none());
+            self.unnamed_running -= u32::from(id.is_none());
         }
         command.vacate();
         self.free.push(index);

@@ -5,6 +5,7 @@ mod bounds;
 mod closing;
 mod dead_letters;
 mod driver;
+mod memory;
 mod rate;
 mod stress;
 mod waiting;
@@ -73,6 +74,24 @@ impl Rig {
         limit: Option<RateLimit>,
         dead_letters: Option<DeadLetterSender<Frame>>,
     ) -> Self {
+        Self::within(
+            &MemoryBudget::default(),
+            peer,
+            frames,
+            bytes,
+            limit,
+            dead_letters,
+        )
+    }
+
+    fn within(
+        budget: &MemoryBudget,
+        peer: &Peer,
+        frames: usize,
+        bytes: usize,
+        limit: Option<RateLimit>,
+        dead_letters: Option<DeadLetterSender<Frame>>,
+    ) -> Self {
         let clock = ManualClock::new();
         let mut fairness = FairnessConfig::default();
         fairness.max_high_before_low = 2;
@@ -84,7 +103,7 @@ impl Rig {
             Arc::new(Common {
                 encoding: Box::new(|frame: &Frame| frame.size),
                 limits: PushLimits::both(capacity),
-                budget: MemoryBudget::default(),
+                budget: budget.clone(),
             }),
         );
         let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());

@@ -328,12 +328,12 @@ fn a_parked_driver_is_woken_for_an_alarm_that_it_does_not_know_and_only_then() {
     let first = Task::waiting(rig.handle.push(Low, frame(1)));
     assert_eq!(wakes.count(), 1);
     // It came between the look at the alarm and sleep.
-    assert!(!rig.mailbox.park(&waker, None).is_some());
+    assert!(rig.mailbox.park(&waker, None).is_none());
     let due = rig.mailbox.alarm();
     assert!(
-        !rig.mailbox
+        rig.mailbox
             .park(&waker, due.map(|due| due + ms(1)))
-            .is_some()
+            .is_none()
     );
     assert!(rig.mailbox.park(&waker, due).is_some());
     let _second = Task::waiting(rig.handle.push(High, frame(2)));

@@ -33,11 +33,11 @@ impl Wake for Unpark {
     }
 }
 
-fn thread_waker() -> Waker {
+pub(super) fn thread_waker() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-fn block_on<T: Future>(future: T) -> T::Output {
+pub(super) fn block_on<T: Future>(future: T) -> T::Output {
     let waker = thread_waker();
     let mut future = pin!(future);
     loop {
@@ -82,7 +82,7 @@ fn produce(handle: &PushHandle<Frame>, producer: u32) {
     }
 }
 
-fn sent(queue: &mut VecDeque<Accepted<Frame>>, into: &mut Vec<u32>) -> Released {
+pub(super) fn sent(queue: &mut VecDeque<Accepted<Frame>>, into: &mut Vec<u32>) -> Released {
     let mut released = Released::default();
     for accepted in queue.drain(..) {
         released.sent += 1;

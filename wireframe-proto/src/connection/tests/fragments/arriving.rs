@@ -5,10 +5,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{RawConnection, events, feed, fragment, raw, whole};
+use super::{
+    super::support::{Frame, InOrder, Kind},
+    RawConnection, events, feed, fragment, raw, unit_by_unit, whole,
+};
 use crate::{
-    CloseReason, Config, DeadlineReason, DropReason, DroppedMessage, Event, FragmentStats, Instant,
-    LenFlag32K, Multiplexed, config::nonzero,
+    CloseReason, Config, DeadlineReason, DropReason, DroppedMessage, End, Event, FragmentStats,
+    Instant, LenFlag32K, Multiplexed, config::nonzero,
 };
 
 fn receiver() -> RawConnection<Multiplexed> {
@@ -221,6 +224,30 @@ fn time_stands_still_while_the_engine_does_not_read() {
     assert_eq!(due(&receiver), None);
     receiver.hold_input(false, Instant::from_millis(100_000));
     assert_eq!(due(&receiver), Some((DeadlineReason::Reassembly, 120_000)));
+}
+
+#[test]
+fn time_stands_still_while_nothing_is_decoded_though_it_is_read() {
+    // rule: REASM-5, RESP-7, FRAME-4
+    let mut link = unit_by_unit(InOrder::default());
+    let payload = |frame: Frame| frame.wire().split_off(4);
+    let push = payload(Frame::numbered(7));
+    link.receive_bytes(&fragment(1, 0, Some(8), false, &push[..4]));
+    link.receive_bytes(&whole(&payload(Frame::new(Kind::Exclusive, []))));
+    let command = link.started()[0];
+    // The rest has come, but stands behind the command.
+    link.receive_bytes(&fragment(1, 1, None, true, &push[4..]));
+    assert_eq!(link.events(), []);
+    assert_eq!(link.due(), None);
+    link.pass_until(100_000);
+    assert_eq!(link.events(), []);
+    let finished = link.connection.finish(command.id, End::Complete);
+    assert_eq!(finished, Ok(()));
+    assert_eq!(link.events(), [Event::Push(Frame::numbered(7))]);
+    // What begins now has all its time.
+    link.receive_bytes(&fragment(2, 0, Some(8), false, &push[..4]));
+    assert_eq!(link.events(), []);
+    assert_eq!(link.due(), Some((DeadlineReason::Reassembly, 130_000)));
 }
 
 #[test]

@@ -53,6 +53,21 @@ fn empty_fragments_without_end_cross_their_number() {
 }
 
 #[test]
+fn empty_fragments_with_others_between_them_are_within_their_number() {
+    // rule: REASM-2
+    let mut receiver = raw(Multiplexed::new(), small());
+    feed(&mut receiver, &fragment(1, 0, Some(9), false, b"x"));
+    for seq in 1..=64 {
+        let body: &[u8] = if seq == 32 { b"x" } else { b"" };
+        feed(&mut receiver, &fragment(1, seq, None, false, body));
+    }
+    assert_eq!(events(&mut receiver), []);
+    feed(&mut receiver, &fragment(1, 65, None, false, b""));
+    let reason = limit("max_empty_fragments", 32, 33);
+    assert_eq!(events(&mut receiver), [Event::Closing(reason)]);
+}
+
+#[test]
 fn tiny_fragments_without_end_cross_their_number() {
     // rule: REASM-2, REASM-3
     let tiny = (1..).map(|seq| fragment(1, seq, None, false, b"x"));
@@ -158,9 +173,30 @@ fn fragments_of_dropped_messages_are_absorbed() {
 }
 
 #[test]
+fn late_fragments_of_messages_that_timed_out_are_absorbed() {
+    // rule: REASM-5
+    let mut receiver = raw(Multiplexed::new(), small());
+    for id in 0..64 {
+        feed(&mut receiver, &fragment(id, 0, Some(9), false, b"x"));
+    }
+    assert_eq!(events(&mut receiver), []);
+    let now = Instant::from_millis(30_000);
+    receiver.handle_timeout(now);
+    let dropped = core::iter::from_fn(|| receiver.poll_event(now)).count();
+    assert_eq!((dropped, receiver.stats().fragments.timed_out), (64, 64));
+    for seq in 0..1_000 {
+        let total = (seq == 0).then_some(9);
+        feed(&mut receiver, &fragment(seq % 64, seq, total, false, b"x"));
+    }
+    assert_eq!(events(&mut receiver), []);
+    assert_eq!(receiver.stats().fragments.late, 1_000);
+    assert_eq!(receiver.poll_timeout(), None, "none of them begins again");
+}
+
+#[test]
 fn a_fragment_costs_the_same_beside_sixty_four_messages() {
     // rule: REASM-6, LIM-9
-    let steps = [1, 64].map(|open| {
+    let steps = [1, 2, 3, 7, 16, 33, 64].map(|open| {
         let mut receiver = raw(Multiplexed::new(), Config::default());
         for id in 0..open {
             feed(&mut receiver, &fragment(id, 0, Some(99), false, b"x"));
@@ -176,19 +212,35 @@ fn a_fragment_costs_the_same_beside_sixty_four_messages() {
             receiver.handle_timeout(Instant::from_millis(1));
         })
     });
-    assert_eq!(steps[0], steps[1]);
+    assert_eq!(steps, [steps[0]; 7]);
 }
 
 #[test]
 fn a_hundred_thousand_attempts_cost_a_step_each() {
     // rule: REASM-6
-    let mut receiver = raw(Multiplexed::new(), Config::default());
-    let mut wire = vec![];
-    for n in 0..100_000 {
-        wire.extend(fragment(n, 1, None, false, b"x"));
+    type Attempt = fn(u32) -> Vec<u8>;
+    let attempts: [(&str, Attempt); 4] = [
+        ("gaps", |n| fragment(1_000 + n, 1, None, false, b"x")),
+        ("duplicates", |_| fragment(1, 0, Some(99), false, b"x")),
+        ("late", |n| fragment(2, 1 + n, None, false, b"x")),
+        ("whole", |n| fragment(1_000 + n, 0, None, true, b"x")),
+    ];
+    for (what, attempt) in attempts {
+        let mut receiver = raw(Multiplexed::new(), Config::default());
+        feed(&mut receiver, &fragment(1, 0, Some(99), false, b"x"));
+        feed(&mut receiver, &fragment(2, 1, None, false, b"x"));
+        assert_eq!(events(&mut receiver).len(), 1);
+        let wire: Vec<u8> = (0..100_000).flat_map(attempt).collect();
+        feed(&mut receiver, &wire);
+        let steps = counting::of(|| while receiver.poll_event(Instant::ZERO).is_some() {});
+        assert_eq!(steps, 100_000, "{what}");
+        let stats = receiver.stats().fragments;
+        let counted = match what {
+            "gaps" => stats.gaps - 1,
+            "duplicates" => stats.duplicates,
+            "late" => stats.late,
+            _ => stats.messages,
+        };
+        assert_eq!(counted, 100_000, "{what}");
     }
-    feed(&mut receiver, &wire);
-    let steps = counting::of(|| assert_eq!(events(&mut receiver).len(), 100_000));
-    assert_eq!(steps, 100_000);
-    assert_eq!(receiver.stats().fragments.gaps, 100_000);
 }

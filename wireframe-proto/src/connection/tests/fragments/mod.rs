@@ -3,8 +3,10 @@
 mod arriving;
 mod cut_off;
 mod hostile;
+mod large_answer;
 mod packets;
 mod programs;
+mod reviewed;
 mod round_trips;
 mod taking_turns;
 mod under_way;
@@ -17,8 +19,8 @@ use super::support::{Frame, Hook, Link, TestCodec};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
     CorrelationId, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf, Instant,
-    Malformed, Multiplexed, Outcome, Peer, Priority, PushTiming, Reaction, Role, Unencodable, View,
-    WireframeProtocol, config::nonzero,
+    Malformed, Multiplexed, Outcome, Peer, Preamble, Priority, PushTiming, Reaction, Role,
+    Unencodable, View, WireframeProtocol, config::nonzero,
 };
 
 /// Payloads as they are, all of them pushes, over any framing.
@@ -213,6 +215,14 @@ where
         self.inner.correlate(frame, id);
     }
 
+    fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
+        self.inner.on_connection_setup(ctx);
+    }
+
+    fn preamble(&self, received: &[u8], ctx: &mut Context<'_, Self>) -> Preamble<Frame> {
+        self.inner.preamble(received, ctx)
+    }
+
     fn before_send(&self, frame: &mut Frame, ctx: &mut Context<'_, Self>) {
         self.inner.before_send(frame, ctx);
         if frame.body == GROWS {
@@ -228,8 +238,20 @@ where
         self.inner.handle_error(error, ctx)
     }
 
+    fn unknown_route(&self, frame: Frame, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {
+        self.inner.unknown_route(frame, ctx)
+    }
+
+    fn stream_end_frame(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
+        self.inner.stream_end_frame(ctx)
+    }
+
     fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {
         self.inner.on_command_end(outcome, ctx);
+    }
+
+    fn drain_notice(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
+        self.inner.drain_notice(ctx)
     }
 
     fn ping(&self, ctx: &mut Context<'_, Self>) -> Option<Frame> {
@@ -238,6 +260,10 @@ where
 
     fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<Frame> {
         self.inner.goodbye(reason, ctx)
+    }
+
+    fn on_disconnect(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) {
+        self.inner.on_disconnect(reason, ctx);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Random programs over framings that split.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::VecDeque, vec, vec::Vec};
+use core::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -10,8 +11,8 @@ use super::{
     Framed, events, feed, multiplexed, raw, split,
 };
 use crate::{
-    Config, End, Event, FragmentStrategy, Instant, LenFlag32K, Multiplexed, Priority, Reaction,
-    RequestInfo, Shutdown, State, WireframeProtocol, config::nonzero,
+    CloseReason, Config, End, Event, FragmentStrategy, Instant, LenFlag32K, Multiplexed, Priority,
+    Reaction, RequestInfo, Shutdown, State, UnsentPushes, WireframeProtocol, config::nonzero,
 };
 
 #[derive(Clone, Debug)]
@@ -23,19 +24,41 @@ enum Op {
     Control(usize),
     Fill,
     Take(usize),
+    /// Time passes, and what is due then is done.
+    Pass(u64),
+    End(Ending),
+}
+
+/// How it may come to an end.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// The peer ends its output.
+    Eof,
+    /// A drain of so many milliseconds.
+    Drain(u64),
+    Abort,
+    TransportFailed,
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let priority = proptest::sample::select(vec![Priority::High, Priority::Low]);
     let len = 0usize..50;
+    let ending = prop_oneof![
+        2 => Just(Ending::Eof),
+        4 => (0u64..30_000).prop_map(Ending::Drain),
+        1 => Just(Ending::Abort),
+        1 => Just(Ending::TransportFailed),
+    ];
     prop_oneof![
-        2 => (priority, len.clone()).prop_map(|(priority, len)| Op::Push(priority, len)),
-        2 => Just(Op::Request),
-        3 => (any::<usize>(), len.clone()).prop_map(|(which, len)| Op::Respond(which, len)),
-        1 => any::<usize>().prop_map(Op::Finish),
-        1 => len.prop_map(Op::Control),
-        3 => Just(Op::Fill),
-        4 => (1usize..40).prop_map(Op::Take),
+        20 => (priority, len.clone()).prop_map(|(priority, len)| Op::Push(priority, len)),
+        20 => Just(Op::Request),
+        30 => (any::<usize>(), len.clone()).prop_map(|(which, len)| Op::Respond(which, len)),
+        10 => any::<usize>().prop_map(Op::Finish),
+        10 => len.prop_map(Op::Control),
+        30 => Just(Op::Fill),
+        40 => (1usize..40).prop_map(Op::Take),
+        4 => (0u64..10_000).prop_map(Op::Pass),
+        1 => ending.prop_map(Op::End),
     ]
 }
 
@@ -53,9 +76,18 @@ where
     framing: S,
     commands: Vec<RequestInfo>,
     requests: u16,
+    /// Frames so far, which are numbered.
+    frames: u32,
     /// Frames that were accepted, in order.
     accepted: Vec<Frame>,
+    /// Control frames that were received, and are accepted when their hook has run.
+    controls: VecDeque<Frame>,
     sent: Vec<u8>,
+    undelivered: Vec<Frame>,
+    /// It closes, and not in good order: what was accepted need not have gone.
+    is_cut: bool,
+    /// Its output has ended.
+    has_ended: bool,
 }
 
 impl<P, S> Run<P, S>
@@ -63,9 +95,9 @@ where
     P: WireframeProtocol<Frame = Frame, Error = u8, Codec = TestCodec, Session = Vec<Hook>>,
     S: FragmentStrategy<Frame> + FragmentStrategy<Bytes> + Clone,
 {
-    fn frame(&self, source: u8, len: usize) -> Frame {
-        let n = u32::try_from(self.accepted.len()).unwrap();
-        let body = [&n.to_be_bytes()[..], &vec![source; len]].concat();
+    fn frame(&mut self, source: u8, len: usize) -> Frame {
+        self.frames += 1;
+        let body = [&self.frames.to_be_bytes()[..], &vec![source; len]].concat();
         Frame::new(Kind::Push, body).with_route(source)
     }
 
@@ -77,7 +109,25 @@ where
         let mut framing = self.framing.clone();
         FragmentStrategy::<Frame>::encode_header(&mut framing, &mut header, frame, &meta).unwrap();
         self.link.receive_bytes(&[&header, &wire[4..]].concat());
-        self.commands.extend(self.link.started());
+        self.take_events();
+    }
+
+    fn take_events(&mut self) {
+        for event in self.link.events() {
+            match event {
+                Event::Request { info, .. } => self.commands.push(info),
+                Event::Control => self.accepted.extend(self.controls.pop_front()),
+                Event::Undelivered(undelivered) => self.undelivered.push(undelivered.frame),
+                Event::Closing(reason) => {
+                    self.commands.clear();
+                    let in_good_order = [CloseReason::Drained, CloseReason::PeerClosed];
+                    self.is_cut |= !in_good_order.contains(&reason);
+                }
+                Event::Closed(_) => self.is_cut |= !self.has_ended,
+                Event::HeldBack(_) | Event::Discarded(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     fn act(&mut self, op: &Op) {
@@ -116,34 +166,63 @@ where
                 let frame = self.frame(CONTROL, len);
                 let control = Frame {
                     kind: Kind::Control,
-                    ..frame.clone()
+                    ..frame
                 };
-                // Ids that no message has.
-                let id = 1_000_000 + u32::try_from(self.accepted.len()).unwrap();
+                self.controls.push_back(control.clone());
                 if FragmentStrategy::<Frame>::max_message_id(&self.framing).is_some() {
-                    let units = split(id, &control.wire()[4..], 7);
+                    let units = split(self.frames, &control.wire()[4..], 7);
                     self.link.receive_bytes(&units.concat());
-                    self.commands.extend(self.link.started());
+                    self.take_events();
                 } else {
                     self.receive(&control);
                 }
-                self.accepted.push(control);
             }
             Op::Fill => {
                 let _ = self.link.fill();
                 let waiting = self.link.connection.transmit().map_or(0, |t| t.len());
                 assert!(waiting < 30 + 10 + 21, "{waiting}");
             }
-            Op::Take(n) => self.sent.extend(self.link.take_bytes(n)),
+            Op::Take(n) => {
+                self.sent.extend(self.link.take_bytes(n));
+                self.half_close();
+            }
+            Op::Pass(millis) => {
+                self.link.now += Duration::from_millis(millis);
+                self.link.connection.handle_timeout(self.link.now);
+                self.take_events();
+            }
+            Op::End(ending) => self.end(ending),
             _ => {}
         }
     }
 
-    /// Everything that was accepted has gone, whole, once, and in the order of its source.
-    fn check(mut self) {
+    fn half_close(&mut self) {
+        if self.link.connection.wants().half_close {
+            self.link.connection.handle_half_closed(self.link.now);
+            self.has_ended = true;
+            self.take_events();
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        let (connection, now) = (&mut self.link.connection, self.link.now);
+        match ending {
+            Ending::Eof => connection.handle_eof(now),
+            Ending::Drain(millis) => {
+                let deadline = now + Duration::from_millis(millis);
+                connection.shutdown(now, Shutdown::Drain { deadline });
+            }
+            Ending::Abort => connection.shutdown(now, Shutdown::Immediate),
+            Ending::TransportFailed => connection.handle_transport_failed(now, "reset"),
+        }
+        self.take_events();
+    }
+
+    /// Handlers end, and the peer takes everything, until there is nothing more.
+    fn finish(&mut self) {
         loop {
             self.sent.extend(self.link.sent_bytes());
-            self.commands.extend(self.link.started());
+            self.take_events();
             if self.commands.is_empty() {
                 break;
             }
@@ -152,7 +231,19 @@ where
             }
         }
         self.sent.extend(self.link.sent_bytes());
-        let mut receiver = raw(self.framing.clone(), config());
+        let drain = Shutdown::Drain {
+            deadline: Instant::MAX,
+        };
+        self.link.connection.shutdown(self.link.now, drain);
+        self.sent.extend(self.link.sent_bytes());
+        self.take_events();
+    }
+
+    /// What was accepted has gone, whole, once, and in the order of its source: all of it,
+    /// or what came first.
+    fn check(mut self) {
+        self.finish();
+        let mut receiver = raw(self.framing.clone(), config(UnsentPushes::Counted));
         feed(&mut receiver, &self.sent);
         let frames = events(&mut receiver).into_iter().map(|event| match event {
             Event::Push(payload) => {
@@ -164,43 +255,75 @@ where
         });
         let mut arrived: Vec<_> = frames.collect();
         assert_eq!(receiver.stats().fragments.gaps, 0);
-        assert_eq!(receiver.poll_timeout(), None, "all messages are whole");
         // Of one source in their order, sources in any order.
         arrived.sort_by_key(|frame| frame.route);
         self.accepted.sort_by_key(|frame| frame.route);
-        assert_eq!(arrived, self.accepted);
         let stats = self.link.connection.stats();
-        assert_eq!((stats.high.queued, stats.low.queued), (0, 0));
-        assert_eq!(stats.frames_sent, arrived.len() as u64);
+        if self.is_cut {
+            self.check_cut(&arrived);
+        } else {
+            assert_eq!(receiver.poll_timeout(), None, "all messages are whole");
+            assert_eq!(arrived, self.accepted);
+            assert_eq!(self.undelivered, []);
+            assert_eq!(stats.frames_sent, arrived.len() as u64);
+        }
+        for (source, stats) in [(HIGH, stats.high), (LOW, stats.low)] {
+            let sent = arrived.iter().filter(|frame| frame.route == source).count() as u64;
+            assert_eq!((stats.queued, stats.sent), (0, sent));
+            assert_eq!(stats.accepted, sent + stats.connection_ended);
+        }
+        self.link.eof();
+        self.half_close();
+        self.take_events();
+        assert_eq!(self.link.connection.state(), State::Closed);
         let ends = |hook: &&Hook| matches!(hook, Hook::CommandEnd(..));
         let ended = self.link.hooks().iter().filter(ends).count();
         assert_eq!(ended as u64, stats.requests);
-        let deadline = Instant::MAX;
-        self.link
-            .connection
-            .shutdown(self.link.now, Shutdown::Drain { deadline });
-        self.link.wind_up();
-        self.link.eof();
-        self.link.events();
-        assert_eq!(self.link.connection.state(), State::Closed);
+    }
+
+    /// Of each source the first ones have gone; pushes that have not come back, or are
+    /// counted.
+    fn check_cut(&self, arrived: &[Frame]) {
+        for source in 0..=LOW {
+            let of_it = |frames: &[Frame]| -> Vec<Frame> {
+                let frames = frames.iter().filter(|frame| frame.route == source);
+                frames.cloned().collect()
+            };
+            let (accepted, arrived) = (of_it(&self.accepted), of_it(arrived));
+            // Those that had not begun come back first: the others may still have gone.
+            let mut undelivered = of_it(&self.undelivered);
+            undelivered.sort_by(|a, b| a.body.cmp(&b.body));
+            let (first, rest) = accepted.split_at(arrived.len());
+            assert_eq!(first, arrived);
+            match self.link.connection.config.unsent_pushes {
+                UnsentPushes::Returned if source == HIGH || source == LOW => {
+                    assert_eq!(rest, undelivered);
+                }
+                // Those that were encoded or under way are only counted.
+                _ => assert!(rest.ends_with(&undelivered)),
+            }
+        }
     }
 }
 
-fn config() -> Config {
-    let mut config = Config::default();
+fn config(unsent_pushes: UnsentPushes) -> Config {
+    let mut config = Config {
+        unsent_pushes,
+        ..Config::default()
+    };
     config.limits.high_water = nonzero(30);
     config.fragments.max_message_size = Some(nonzero(1_000));
     config
 }
 
-fn runs<P, S>(inner: P, framing: S, max_frame_len: usize, ops: &[Op])
+fn runs<P, S>(inner: P, framing: S, max_frame_len: usize, ops: &[Op], unsent: UnsentPushes)
 where
     P: WireframeProtocol<Frame = Frame, Error = u8, Codec = TestCodec, Session = Vec<Hook>>,
     S: FragmentStrategy<Frame> + FragmentStrategy<Bytes> + Clone,
 {
     let mut run = Run {
         link: Link::new(
-            config(),
+            config(unsent),
             Framed {
                 inner,
                 framing: framing.clone(),
@@ -209,8 +332,13 @@ where
         framing,
         commands: vec![],
         requests: 0,
+        frames: 0,
         accepted: vec![],
+        controls: VecDeque::new(),
         sent: vec![],
+        undelivered: vec![],
+        is_cut: false,
+        has_ended: false,
     };
     // What goes out is cut by it; what comes in is not longer than it.
     let limits = &mut alloc::sync::Arc::make_mut(&mut run.link.connection.config).limits;
@@ -225,8 +353,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_program_sends_all_of_every_message(ops in proptest::collection::vec(op(), 0..120)) {
-        // rule: SEL-2, SEL-7, SEL-8, RESP-4, PUSH-9
+    fn any_program_sends_all_of_every_message(
+        returned in any::<bool>(),
+        ops in proptest::collection::vec(op(), 0..120),
+    ) {
+        // rule: SEL-2, SEL-7, SEL-8, RESP-4, PUSH-9, SHUT-2, SHUT-3, SHUT-6
+        let unsent = match returned {
+            true => UnsentPushes::Returned,
+            false => UnsentPushes::Counted,
+        };
         let correlated = || Correlated {
             on_control: Reaction::Send,
             ..Correlated::default()
@@ -235,15 +370,15 @@ proptest! {
             on_control: Reaction::Send,
             ..InOrder::default()
         };
-        runs(correlated(), multiplexed(10), 1_000, &ops);
-        runs::<_, Multiplexed>(in_order(), multiplexed(10), 1_000, &ops);
+        runs(correlated(), multiplexed(10), 1_000, &ops, unsent);
+        runs::<_, Multiplexed>(in_order(), multiplexed(10), 1_000, &ops, unsent);
         // Fragments without ids, of 10 bytes, and nothing between them.
         let short = |op: &Op| match *op {
             Op::Control(len) => Op::Control(len % 3),
             ref other => other.clone(),
         };
         let ops: Vec<_> = ops.iter().map(short).collect();
-        runs(correlated(), LenFlag32K, 10, &ops);
-        runs(in_order(), LenFlag32K, 10, &ops);
+        runs(correlated(), LenFlag32K, 10, &ops, unsent);
+        runs(in_order(), LenFlag32K, 10, &ops, unsent);
     }
 }

@@ -72,33 +72,6 @@ fn a_high_push_goes_between_two_fragments_of_a_response() {
 }
 
 #[test]
-fn a_high_push_is_behind_one_fragment_and_the_transmit_buffer() {
-    // rule: SEL-7, SEL-8
-    let config = crate::Config::default();
-    let framing = Multiplexed::new();
-    let inner = InOrder::default();
-    let mut link = Link::new(config, Framed { inner, framing });
-    link.receive_bytes(&super::whole(&Frame::request(None).wire()[4..]));
-    let command = link.started()[0];
-    let mut large = letters(Kind::Push, 'a', 0);
-    large.body = vec![b'a'; 15 << 20].into();
-    link.connection.answer(command.id, large).unwrap();
-    // The peer takes a little, and the buffer is full again.
-    let _ = link.fill();
-    let mut sent = link.take_bytes(1_000);
-    let _ = link.fill();
-    let waiting = link.connection.transmit().unwrap().len();
-    assert!(waiting < 64 * 1024 + 16 * 1024 + 21, "{waiting}");
-    let beat = letters(Kind::Push, 'h', 1);
-    link.connection.push(Priority::High, beat).unwrap();
-    sent.extend(link.sent_bytes());
-    let units = units::<Frame>(Multiplexed::new(), &sent);
-    let beat = units.iter().position(|unit| unit.meta.seq.is_none());
-    assert_eq!(beat, Some((waiting + 1_000) / (16 * 1024)));
-    assert_eq!(units.len(), 962);
-}
-
-#[test]
 fn nothing_goes_between_two_fragments_without_leave() {
     // rule: SEL-7, SEL-1
     let mut link = over(LenFlag32K, InOrder::default());

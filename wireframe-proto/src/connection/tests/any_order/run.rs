@@ -1,73 +1,33 @@
-//! Random programs of every call there is, in any order.
+//! A connection on which a random program runs, and what holds meanwhile and at its end.
 
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::time::Duration;
 
 use bytes::BytesMut;
-use proptest::prelude::*;
 
 use super::{
-    preamble::arrow,
-    programs::{Ending, Op, config, heartbeat, op},
-    support::{Frame, Hook, Kind, Link, Test},
+    super::{
+        fragments::{Framed, events, feed, raw},
+        programs::{Ending, Op},
+        support::{Frame, Hook, Link, Test},
+    },
+    protocol,
+    wire::Wire,
 };
 use crate::{
-    Accepted, Body, CallId, Config, Context, CorrelationId, Deadline, DeadlineReason, Event,
-    Heartbeat, Instant, LimitExceeded, Priority, PushBound, Reaction, Refusal, RequestInfo,
-    Shutdown, State, UnsentPushes,
+    Accepted, Body, CallId, Config, CorrelationId, Deadline, DeadlineReason, Event,
+    FragmentStrategy, Instant, LimitExceeded, Priority, PushBound, Refusal, RequestInfo, Shutdown,
+    State, UnsentPushes,
 };
 
-/// What a hook does depends on the frame or error that it is given.
-fn reaction(route: u8) -> Reaction<Frame> {
-    let frame = Frame::numbered(u32::from(route));
-    match route {
-        2 | 3 => Reaction::Send(frame),
-        4 => Reaction::Send(Frame::new(Kind::Flawed, [])),
-        5 => Reaction::Close(None),
-        6 => Reaction::Close(Some(frame)),
-        _ => Reaction::Continue,
-    }
-}
-
-fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
-    Test {
-        preamble: has_preamble.then_some(arrow),
-        on_control: |frame| reaction(frame.route),
-        on_error: |error| match error {
-            crate::AnswerError::Protocol(code) => reaction(code),
-            crate::AnswerError::Unencodable(error) => {
-                reaction(if error.what.len() > 20 { 6 } else { 4 })
-            }
-            crate::AnswerError::Malformed(_) => reaction(2),
-            crate::AnswerError::Other(_) => reaction(5),
-        },
-        on_unknown_route: |frame| reaction(frame.route),
-        stream_end: Some(Frame::numbered(1)),
-        drain_notice: Some(Frame::numbered(2)),
-        ping: Some(Frame::numbered(6)),
-        goodbye: Some(Frame::numbered(3)),
-        in_hooks: |hook, ctx: &mut Context<'_, Test<C, B>>| match hook {
-            Hook::Control(frame) if frame.route == 8 => {
-                let _ = ctx.push(Priority::High, Frame::numbered(4));
-            }
-            Hook::Control(frame) if frame.route == 10 => {
-                ctx.set_heartbeat(Some(Heartbeat::expecting(Duration::from_millis(20))));
-            }
-            Hook::Ping if ctx.commands_in_flight() > 1 => ctx.set_heartbeat(None),
-            Hook::BeforeSend(frame) if frame.route == 9 => ctx.close(),
-            Hook::CommandEnd(..) | Hook::Goodbye(_) | Hook::DrainNotice => {
-                let _ = ctx.push(Priority::Low, Frame::numbered(5));
-            }
-            Hook::Disconnect(_) => ctx.close(),
-            _ => {}
-        },
-    }
-}
-
 /// A connection, and what has come of it.
-struct Run<const C: bool, const B: bool> {
-    link: Link<Test<C, B>>,
+pub(super) struct Run<const C: bool, const B: bool, S: Wire> {
+    link: Link<Framed<Test<C, B>, S>>,
+    framing: S,
     wire: VecDeque<u8>,
+    /// Units of a message that others may come before.
+    begun: Vec<Vec<u8>>,
+    written: u32,
     clock: u64,
     buffers: Option<(Option<BytesMut>, Option<Vec<u8>>)>,
     commands: Vec<RequestInfo>,
@@ -79,11 +39,22 @@ struct Run<const C: bool, const B: bool> {
     closed: bool,
 }
 
-impl<const C: bool, const B: bool> Run<C, B> {
+impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
     /// Of a protocol with a preamble, with which the peer's output begins, or without.
-    fn new(config: Config, preamble: Option<&[u8]>) -> Self {
+    pub(super) fn new(config: Config, framing: S, preamble: Option<&[u8]>) -> Self {
+        let inner = protocol::<C, B>(preamble.is_some());
+        let link = Link::new(
+            config,
+            Framed {
+                inner,
+                framing: framing.clone(),
+            },
+        );
         Self {
-            link: Link::new(config, protocol::<C, B>(preamble.is_some())),
+            link,
+            framing,
+            begun: vec![],
+            written: 0,
             wire: preamble.unwrap_or_default().iter().copied().collect(),
             clock: 0,
             buffers: None,
@@ -99,6 +70,19 @@ impl<const C: bool, const B: bool> Run<C, B> {
 
     fn command(&self, n: usize) -> Option<RequestInfo> {
         self.commands.iter().rev().nth(n).copied()
+    }
+
+    /// The peer writes a frame. Where messages may be interleaved its first unit comes
+    /// before those that are left of the one before.
+    fn write(&mut self, frame: &Frame) {
+        self.written += 1;
+        let mut units = S::units(frame, self.written);
+        if FragmentStrategy::<Frame>::max_message_id(&self.framing).is_some() {
+            let rest = units.split_off(units.len().min(1));
+            let others = core::mem::replace(&mut self.begun, rest);
+            units.extend(others);
+        }
+        self.wire.extend(units.into_iter().flatten());
     }
 
     fn note(&mut self, event: &Event<Frame>) {
@@ -118,14 +102,17 @@ impl<const C: bool, const B: bool> Run<C, B> {
         }
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(super) fn apply(&mut self, op: Op) {
         let now = Instant::from_millis(self.clock);
         self.link.now = now;
         let engine = &mut self.link.connection;
         match op {
-            Op::Write(frame) => self.wire.extend(frame.wire()),
+            Op::Write(frame) => self.write(&frame),
             Op::WriteGarbage(bytes) => self.wire.extend(bytes),
             Op::Deliver(n) => {
+                if self.wire.is_empty() {
+                    self.wire.extend(self.begun.drain(..).flatten());
+                }
                 let n = n.min(self.wire.len());
                 let bytes: Vec<u8> = self.wire.drain(..n).collect();
                 self.link.receive_bytes(&bytes);
@@ -230,7 +217,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     }
 
     /// What holds after every call.
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         let engine = &mut self.link.connection;
         let stats = engine.stats();
         for push in [stats.high, stats.low] {
@@ -258,7 +245,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     }
 
     /// A driver that acts on `wants` alone brings it to its end in a few steps.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..1_000 {
             self.turn();
             self.check();
@@ -275,7 +262,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     /// When the peer has ended and the handlers too, so does the connection. No deadline
     /// has to help, but for a body whose rest, if any, stands behind the bound of what is
     /// held back.
-    fn settle_at_once(&mut self) {
+    pub(super) fn settle_at_once(&mut self) {
         self.apply(Op::Hold(false));
         self.apply(Op::Eof);
         for _ in 0..100 {
@@ -327,7 +314,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
     }
 
     /// What holds once it has ended.
-    fn check_end(&mut self) {
+    pub(super) fn check_end(&mut self) {
         let now = Instant::from_millis(self.clock);
         let engine = &mut self.link.connection;
         assert_eq!(engine.state(), State::Closed);
@@ -342,6 +329,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
 
         let stats = engine.stats();
         assert_eq!(stats.high.queued + stats.low.queued, 0);
+        assert_eq!(engine.commands.waiting_bytes(), 0);
         assert_eq!(self.released, stats.high.accepted + stats.low.accepted);
         let ended = stats.high.connection_ended + stats.low.connection_ended;
         let unencodable = stats.high.unencodable + stats.low.unencodable;
@@ -351,7 +339,7 @@ impl<const C: bool, const B: bool> Run<C, B> {
         }
         assert_eq!(stats.requests, self.surfaced.len() as u64);
         assert_eq!(stats.bytes_sent, self.sent.len() as u64);
-        Frame::parse_prefix(&self.sent);
+        self.check_sent();
 
         let hooks = self.link.hooks();
         let count = |wanted: fn(&Hook) -> bool| hooks.iter().filter(|h| wanted(h)).count();
@@ -376,61 +364,18 @@ impl<const C: bool, const B: bool> Run<C, B> {
         self.surfaced.sort_unstable();
         assert_eq!(ended, self.surfaced, "each command ends once");
     }
-}
 
-fn run<const C: bool, const B: bool>(
-    config: Config,
-    preamble: Option<&[u8]>,
-    program: Vec<Op>,
-    handlers_end: bool,
-) {
-    let mut run = Run::<C, B>::new(config, preamble);
-    for op in program {
-        run.apply(op);
-        run.check();
-    }
-    if handlers_end {
-        run.settle_at_once();
-    } else {
-        // The drain's deadline has to end them.
-        run.apply(Op::Drain(100));
-        run.settle();
-    }
-    run.check_end();
-}
-
-/// None in most cases; else one that is taken, answered, refused, or never comes.
-const PREAMBLES: &[Option<&[u8]>] = &[
-    None,
-    None,
-    None,
-    Some(b">>+"),
-    Some(b">>!"),
-    Some(b">>-"),
-    Some(b""),
-];
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_calls_in_any_order_are_harmless(
-        order in 0..3,
-        caller in any::<bool>(),
-        ends in proptest::bool::weighted(0.2),
-        tiny in 1usize..4,
-        preamble in proptest::sample::select(PREAMBLES),
-        heartbeat in heartbeat(),
-        handlers_end in any::<bool>(),
-        program in proptest::collection::vec(op(), 0..120),
-    ) {
-        // rule: LIM-10, LIM-8, PUSH-9, RESP-4, HOOK-2, SHUT-3
-        let mut config = config(caller, ends, tiny);
-        config.heartbeat = heartbeat;
-        match order {
-            0 => run::<false, false>(config, preamble, program, handlers_end),
-            1 => run::<true, false>(config, preamble, program, handlers_end),
-            _ => run::<false, true>(config, preamble, program, handlers_end),
+    /// The peer can read what it was sent, but for the end of it.
+    fn check_sent(&self) {
+        let mut receiver = raw(self.framing.clone(), Config::default());
+        feed(&mut receiver, &self.sent);
+        for event in events(&mut receiver) {
+            let Event::Push(payload) = event else {
+                panic!("{event:?}");
+            };
+            let len = u32::try_from(payload.len()).unwrap();
+            Frame::parse_all(&[&len.to_be_bytes()[..], &payload].concat());
         }
+        assert_eq!(receiver.stats().fragments.gaps, 0);
     }
 }
