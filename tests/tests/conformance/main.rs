@@ -44,3 +44,4 @@ mod shutdown;
 mod silence;
 mod streams;
 mod support;
+mod traces;
