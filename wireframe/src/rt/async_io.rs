@@ -20,6 +20,19 @@ use crate::server::{Accepted, Listener};
 /// output when they are closed.
 pub struct AsyncIoStream<S>(Async<S>);
 
+/// Does again what a signal has interrupted. Streams of `futures-io` have to; those of
+/// `async-io` leave it to who uses them.
+pub(super) fn uninterrupted<T>(
+    mut poll: impl FnMut() -> Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match poll() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            polled => return polled,
+        }
+    }
+}
+
 /// A TCP connection on the reactor of `async-io`, as a transport.
 pub type AsyncIoTcp = FuturesIo<AsyncIoStream<net::TcpStream>>;
 
@@ -48,7 +61,7 @@ where
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        uninterrupted(|| Pin::new(&mut self.0).poll_read(cx, buf))
     }
 }
 
@@ -61,7 +74,7 @@ where
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        uninterrupted(|| Pin::new(&mut self.0).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -69,7 +82,7 @@ where
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        uninterrupted(|| Pin::new(&mut self.0).poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,10 +102,14 @@ impl AsyncIoTcp {
     ///
     /// The reactor does not.
     pub fn adopt(stream: net::TcpStream) -> io::Result<Self> {
-        if let Err(error) = stream.set_nodelay(true) {
+        Async::new(stream).map(Self::over)
+    }
+
+    fn over(stream: Async<net::TcpStream>) -> Self {
+        if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        Ok(Self::new(AsyncIoStream(Async::new(stream)?)))
+        Self::new(AsyncIoStream(stream))
     }
 
     /// Connects.
@@ -105,8 +122,7 @@ impl AsyncIoTcp {
     ///
     /// Dropping the future leaves no connection open.
     pub async fn connect(address: net::SocketAddr) -> io::Result<Self> {
-        let stream = Async::<net::TcpStream>::connect(address).await?;
-        Self::adopt(stream.into_inner()?)
+        Async::<net::TcpStream>::connect(address).await.map(Self::over)
     }
 }
 

@@ -86,7 +86,7 @@ impl<S: FragmentStrategy<Line> + Clone> Bare<S> {
 
     fn serve(&mut self, event: Event<Line>) {
         match event {
-            Event::Request { info, frame } => self.handle(&info, frame),
+            Event::Request { info, frame } => self.handle(&info, &frame),
             Event::Body(_) => self.read(),
             // Answered at once, as everything else is.
             Event::Control | Event::Preamble => {
@@ -98,7 +98,7 @@ impl<S: FragmentStrategy<Line> + Clone> Bare<S> {
         }
     }
 
-    fn handle(&mut self, info: &RequestInfo, frame: Line) {
+    fn handle(&mut self, info: &RequestInfo, frame: &Line) {
         let engine = &mut self.engine;
         let done = match info.route {
             0 => engine.answer(info.id, line("a question?")),
