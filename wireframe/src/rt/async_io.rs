@@ -1,5 +1,7 @@
 //! Sockets and timer of the reactor that async-std and smol share.
 
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::{
     fmt, io, net,
     pin::Pin,
@@ -14,11 +16,23 @@ use wireframe_proto::Instant;
 use super::{FuturesIo, Sleep, Timer};
 use crate::server::{Accepted, Listener};
 
-/// A socket on the reactor of `async-io`.
+/// A socket on the reactor of `async-io`. As a transport it stands in a [`FuturesIo`].
 ///
 /// It is there because the sockets of async-std and of `async-io` itself do not end their
 /// output when they are closed.
 pub struct AsyncIoStream<S>(Async<S>);
+
+impl<S> AsyncIoStream<S> {
+    /// The socket as a stream whose output ends when it is closed.
+    pub const fn new(socket: Async<S>) -> Self {
+        Self(socket)
+    }
+
+    /// The socket.
+    pub fn get_ref(&self) -> &S {
+        self.0.get_ref()
+    }
+}
 
 /// Does again what a signal has interrupted. Streams of `futures-io` have to; those of
 /// `async-io` leave it to who uses them.
@@ -47,6 +61,13 @@ pub trait ShutDown {
 }
 
 impl ShutDown for net::TcpStream {
+    fn shut_down(&self) -> io::Result<()> {
+        self.shutdown(net::Shutdown::Write)
+    }
+}
+
+#[cfg(unix)]
+impl ShutDown for UnixStream {
     fn shut_down(&self) -> io::Result<()> {
         self.shutdown(net::Shutdown::Write)
     }
@@ -91,7 +112,7 @@ where
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(cx))?;
-        Poll::Ready(self.0.get_ref().shut_down())
+        Poll::Ready(self.get_ref().shut_down())
     }
 }
 
@@ -109,7 +130,7 @@ impl AsyncIoTcp {
         if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        Self::new(AsyncIoStream(stream))
+        Self::new(AsyncIoStream::new(stream))
     }
 
     /// Connects.
@@ -122,7 +143,9 @@ impl AsyncIoTcp {
     ///
     /// Dropping the future leaves no connection open.
     pub async fn connect(address: net::SocketAddr) -> io::Result<Self> {
-        Async::<net::TcpStream>::connect(address).await.map(Self::over)
+        Async::<net::TcpStream>::connect(address)
+            .await
+            .map(Self::over)
     }
 }
 

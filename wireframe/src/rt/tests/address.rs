@@ -26,7 +26,10 @@ impl Runtime for Letters {
     async fn resolve(name: String) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = name.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
         let port = port.parse().map_err(|_| io::ErrorKind::InvalidData)?;
-        Ok(host.bytes().map(|n| SocketAddr::from(([10, 0, 0, n], port))).collect())
+        Ok(host
+            .bytes()
+            .map(|n| SocketAddr::from(([10, 0, 0, n], port)))
+            .collect())
     }
 
     async fn connect(_: SocketAddr) -> io::Result<Link> {
@@ -63,8 +66,14 @@ fn an_ip_address_is_taken_as_it_is() {
         (Address::from(("127.0.0.1", 80)), "127.0.0.1:80"),
         (Address::from(v6), v6),
         (Address::from(("::1", 80)), v6),
-        (Address::from((IpAddr::from([127, 0, 0, 1]), 80)), "127.0.0.1:80"),
-        (Address::from(SocketAddr::from(([127, 0, 0, 1], 80))), "127.0.0.1:80"),
+        (
+            Address::from((IpAddr::from([127, 0, 0, 1]), 80)),
+            "127.0.0.1:80",
+        ),
+        (
+            Address::from(SocketAddr::from(([127, 0, 0, 1], 80))),
+            "127.0.0.1:80",
+        ),
     ] {
         assert_eq!(address.to_string(), expected);
         assert_eq!(resolve(address).unwrap(), [expected]);
@@ -90,8 +99,14 @@ fn several_addresses_are_kept_in_order() {
 
 #[test]
 fn what_cannot_be_looked_up_fails_as_the_lookup_does() {
-    assert_eq!(resolve("ab").unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(resolve("ab:http").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(
+        resolve("ab").unwrap_err().kind(),
+        io::ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        resolve("ab:http").unwrap_err().kind(),
+        io::ErrorKind::InvalidData
+    );
 }
 
 #[test]

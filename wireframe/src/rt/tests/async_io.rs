@@ -18,7 +18,7 @@ use wireframe_proto::Instant;
 use super::at_once;
 use crate::{
     rt::{
-        AsyncIoListener, AsyncIoTcp, AsyncIoTimer, FuturesIo, Sleep, Timer,
+        AsyncIoListener, AsyncIoStream, AsyncIoTcp, AsyncIoTimer, FuturesIo, Sleep, Timer,
         async_io::uninterrupted,
     },
     server::Listener,
@@ -54,11 +54,7 @@ async fn close(transport: &mut impl Transport) {
     closed.unwrap();
 }
 
-#[test]
-fn a_closed_transport_has_ended_its_output_and_still_reads() {
-    // rule: SHUT-2
-    let (near, mut far) = pair();
-    let mut near = AsyncIoTcp::adopt(near).unwrap();
+fn ends_its_output_and_still_reads(mut near: impl Transport, mut far: impl Read + Write) {
     block_on(close(&mut near));
     assert_eq!(far.read(&mut [0]).unwrap(), 0, "the output has not ended");
     far.write_all(b"after the end").unwrap();
@@ -66,6 +62,23 @@ fn a_closed_transport_has_ended_its_output_and_still_reads() {
     let read = block_on(poll_fn(|cx| near.poll_read(cx, &mut bytes)));
     assert_eq!(read.unwrap(), 13);
     assert_eq!(bytes, "after the end");
+}
+
+#[test]
+fn a_closed_transport_has_ended_its_output_and_still_reads() {
+    // rule: SHUT-2
+    let (near, far) = pair();
+    ends_its_output_and_still_reads(AsyncIoTcp::adopt(near).unwrap(), far);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_unix_socket_has_ended_its_output_and_still_reads() {
+    // rule: SHUT-2
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let near = AsyncIoStream::new(Async::new(near).unwrap());
+    ends_its_output_and_still_reads(FuturesIo::new(near), far);
 }
 
 /// Why there is a stream of our own. If this fails the streams of `async-io` and
@@ -98,7 +111,10 @@ fn connections_are_accepted_with_their_address_and_do_not_wait_to_send() {
     let address = listener.local_addr().unwrap();
     let mut listener = AsyncIoListener::adopt(listener).unwrap();
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(listener.poll_accept(&mut cx).is_pending(), "nobody is there");
+    assert!(
+        listener.poll_accept(&mut cx).is_pending(),
+        "nobody is there"
+    );
     for _ in 0..3 {
         let connecting = AsyncIoTcp::connect(address);
         let near = block_on(connecting).unwrap();
@@ -184,7 +200,12 @@ fn a_sleep_wakes_who_polled_it_last_and_only_that_one() {
     sleep_through(timer.sleep_until(timer.now() + 2 * SHORT));
     assert_eq!(first.0.load(Ordering::SeqCst), 0);
     assert_eq!(last.0.load(Ordering::SeqCst), 1);
-    assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert!(
+        sleep
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    );
 }
 
 #[test]
