@@ -81,6 +81,27 @@ fn a_closed_unix_socket_has_ended_its_output_and_still_reads() {
     ends_its_output_and_still_reads(FuturesIo::new(near), far);
 }
 
+#[test]
+fn a_read_behind_a_short_one_waits_until_there_is_more() {
+    let (near, mut far) = pair();
+    let mut near = AsyncIoTcp::adopt(near).unwrap();
+    let mut bytes = BytesMut::with_capacity(100);
+    let mut cx = Context::from_waker(Waker::noop());
+    for round in 0..3 {
+        far.write_all(b"more").unwrap();
+        if round > 0 {
+            // It has come, but nobody has looked.
+            assert!(near.poll_read(&mut cx, &mut bytes).is_pending());
+        }
+        let read = block_on(poll_fn(|cx| near.poll_read(cx, &mut bytes)));
+        assert_eq!(read.unwrap(), 4);
+    }
+    drop(far);
+    let read = block_on(poll_fn(|cx| near.poll_read(cx, &mut bytes)));
+    assert_eq!(read.unwrap(), 0);
+    assert_eq!(bytes, "moremoremore");
+}
+
 /// Why there is a stream of our own. If this fails the streams of `async-io` and
 /// async-std may be used as they are.
 #[test]
