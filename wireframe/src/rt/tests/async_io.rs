@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use async_io::{Async, block_on};
+use async_io::Async;
 use bytes::BytesMut;
 use wireframe_proto::Instant;
 
 use super::at_once;
 use crate::{
     rt::{
-        AsyncIoListener, AsyncIoStream, AsyncIoTcp, AsyncIoTimer, FuturesIo, Sleep, Timer,
+        AsyncIoListener, AsyncIoStream, AsyncIoTcp, AsyncIoTimer, FuturesIo, Timer,
         async_io::uninterrupted,
     },
     server::Listener,
@@ -32,6 +32,17 @@ fn pair() -> (net::TcpStream, net::TcpStream) {
     let (far, _) = listener.accept().unwrap();
     far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     (near, far)
+}
+
+/// Waits for what must come soon, and looks after the reactor meanwhile.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut patience = async_io::Timer::after(Duration::from_secs(20));
+    async_io::block_on(poll_fn(|cx| {
+        let is_late = Pin::new(&mut patience).poll(cx).is_ready();
+        assert!(!is_late, "nothing has come");
+        future.as_mut().poll(cx)
+    }))
 }
 
 #[test]
@@ -157,11 +168,6 @@ impl Wake for Woken {
     }
 }
 
-/// Sleeps on a thread that looks after the reactor, too.
-fn sleep_through(sleep: Pin<Box<dyn Sleep>>) {
-    block_on(sleep);
-}
-
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -169,7 +175,7 @@ const LONG: Duration = Duration::from_secs(3600);
 fn a_sleep_ends_when_its_time_has_come_and_not_before() {
     let timer = AsyncIoTimer::new();
     let deadline = timer.now() + SHORT;
-    sleep_through(timer.sleep_until(deadline));
+    block_on(timer.sleep_until(deadline));
     assert!(timer.now() >= deadline, "too early");
     // A time that has passed.
     at_once(timer.sleep_until(deadline));
@@ -184,13 +190,13 @@ fn a_sleep_that_is_moved_ends_at_the_new_time() {
     let mut sleep = timer.sleep_until(timer.now() + LONG);
     assert!(sleep.as_mut().poll(&mut cx).is_pending());
     sleep.as_mut().reset(timer.now() + SHORT);
-    sleep_through(sleep);
+    block_on(sleep);
     // Farther.
     let mut sleep = timer.sleep_until(timer.now() + SHORT);
     assert!(sleep.as_mut().poll(&mut cx).is_pending());
     let deadline = timer.now() + 3 * SHORT;
     sleep.as_mut().reset(deadline);
-    sleep_through(sleep);
+    block_on(sleep);
     assert!(timer.now() >= deadline, "too early");
 }
 
@@ -218,7 +224,7 @@ fn a_sleep_wakes_who_polled_it_last_and_only_that_one() {
         let polled = sleep.as_mut().poll(&mut Context::from_waker(&waker));
         assert!(polled.is_pending());
     }
-    sleep_through(timer.sleep_until(timer.now() + 2 * SHORT));
+    block_on(timer.sleep_until(timer.now() + 2 * SHORT));
     assert_eq!(first.0.load(Ordering::SeqCst), 0);
     assert_eq!(last.0.load(Ordering::SeqCst), 1);
     assert!(
@@ -239,7 +245,7 @@ fn the_end_of_time_is_far_away_and_can_be_brought_near() {
     sleep.as_mut().reset(Instant::from_nanos(u64::MAX - 1));
     assert!(sleep.as_mut().poll(&mut cx).is_pending());
     sleep.as_mut().reset(timer.now() + SHORT);
-    sleep_through(sleep);
+    block_on(sleep);
 }
 
 #[test]
