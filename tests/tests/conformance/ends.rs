@@ -3,7 +3,7 @@
 use wireframe::{CallError, CloseReason, ConnectionHandle, Envelope, WireframeApp, rt::Runtime};
 use wireframe_tests::{ANSWER, InOrderRecords, Lines, Outsider, Record, Serving, spawn};
 
-use crate::support::{Count, Gate, never, wait};
+use crate::support::{Count, Gate, never, patient, wait};
 
 scenarios! {
     answers_come_after_a_half_close_and_then_the_end
@@ -16,6 +16,7 @@ async fn answers_come_after_a_half_close_and_then_the_end<R: Runtime>() {
     // rule: SHUT-6
     let (gate, running) = (Gate::default(), Count::default());
     let app = WireframeApp::with_protocol(InOrderRecords::default())
+        .config(patient())
         .route(1, wait)
         .state(gate.clone())
         .state(running.clone());

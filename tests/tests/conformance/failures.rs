@@ -3,7 +3,7 @@
 use wireframe::{CallError, CloseReason, Envelope, WireframeApp, rt::Runtime};
 use wireframe_tests::{Lines, Oops, Outsider, Serving};
 
-use crate::support::echo;
+use crate::support::{echo, patient};
 
 scenarios! {
     a_handler_that_panics_ends_its_connection_alone
@@ -45,6 +45,7 @@ async fn hears<R: Runtime>(exchange: &[(&[u8], &str)], reason: &str) {
     let protocol = Lines::new();
     let notes = protocol.notes.clone();
     let app = WireframeApp::with_protocol(protocol)
+        .config(patient())
         .route(1, refuses)
         .route(2, closes);
     let server = Serving::start::<R, _>(app).await;

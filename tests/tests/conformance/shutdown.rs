@@ -5,7 +5,7 @@ use std::{io, net::TcpStream, time::Duration};
 use wireframe::{Config, ConnectionHandle, PushHandle, State, Tasks, WireframeApp, rt::Runtime};
 use wireframe_tests::{ANSWER, GOODBYE, InOrderRecords, Lines, NOTICE, Outsider, Record, Serving};
 
-use crate::support::{Count, Gate, never, some, wait};
+use crate::support::{Count, Gate, never, patient, some, wait};
 
 scenarios! {
     a_drain_finishes_what_is_in_flight_and_sends_what_was_accepted
@@ -32,6 +32,7 @@ async fn a_drain_finishes_what_is_in_flight_and_sends_what_was_accepted<R: Runti
     }
     let (gate, begun) = (Gate::default(), Count::default());
     let app = WireframeApp::with_protocol(InOrderRecords::default())
+        .config(patient())
         .on_connect(async |State(begun): State<Count>| {
             begun.add();
         })
@@ -93,16 +94,14 @@ async fn a_drain_ends_at_its_deadline<R: Runtime>() {
 
 async fn an_abort_ends_a_connection_at_once<R: Runtime>() {
     // rule: PUSH-11, SHUT-1
+    let mut config = patient();
+    config.limits.max_in_flight = Some(some(2));
     let (protocol, running) = (Lines::new(), Count::default());
     let notes = protocol.notes.clone();
     let app = WireframeApp::with_protocol(protocol)
         .route(1, never)
         .route(2, async |connection: ConnectionHandle| connection.abort())
-        .config({
-            let mut config = Config::default();
-            config.limits.max_in_flight = Some(some(2));
-            config
-        })
+        .config(config)
         .state(running.clone());
     let server = Serving::start::<R, _>(app).await;
     let peer = Outsider::connect(server.address).await;

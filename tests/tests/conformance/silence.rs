@@ -5,7 +5,7 @@ use std::time::Duration;
 use wireframe::{Config, Heartbeat, WireframeApp, rt::Runtime};
 use wireframe_tests::{Lines, Outsider, Serving};
 
-use crate::support::{Count, never};
+use crate::support::{Count, never, patient};
 
 scenarios! {
     a_silent_peer_is_given_up_after_its_time
@@ -42,7 +42,7 @@ async fn gives_up<R: Runtime>(config: Config, said: &str, reason: &str) {
 
 async fn a_silent_peer_is_given_up_after_its_time<R: Runtime>() {
     // rule: HB-1
-    let mut config = Config::default();
+    let mut config = patient();
     config.heartbeat = Some(Heartbeat::expecting(LIMIT));
     // Also while a handler is at work.
     gives_up::<R>(config.clone(), "\0\0\0\x011", "the peer is silent").await;
@@ -51,7 +51,7 @@ async fn a_silent_peer_is_given_up_after_its_time<R: Runtime>() {
 
 async fn an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not<R: Runtime>() {
     // rule: LIM-3
-    let mut config = Config::default();
+    let mut config = patient();
     config.timeouts.idle = Some(LIMIT);
     gives_up::<R>(config.clone(), "", "idle").await;
 
@@ -75,7 +75,7 @@ async fn an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not<R: Ru
 
 async fn a_peer_that_does_not_complete_a_frame_is_given_up_after_its_time<R: Runtime>() {
     // rule: LIM-3
-    let mut config = Config::default();
+    let mut config = patient();
     config.timeouts.frame_completion = LIMIT;
     let reason = "a frame was not completed in time";
     gives_up::<R>(config, "\0\0", reason).await;

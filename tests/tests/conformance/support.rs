@@ -1,10 +1,10 @@
 //! What handlers of several scenarios wait for and count.
 
-use std::{num::NonZeroUsize, sync::LazyLock};
+use std::{num::NonZeroUsize, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wireframe::State;
+use wireframe::{Config, State};
 
 /// Opens once, for all who wait.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,13 @@ impl Drop for Entered {
     fn drop(&mut self) {
         self.0.0.send_modify(|count| *count -= 1);
     }
+}
+
+/// Nothing ends because its time to close is over.
+pub(crate) fn patient() -> Config {
+    let mut config = Config::default();
+    config.timeouts.close = Duration::from_secs(3600);
+    config
 }
 
 pub(crate) async fn echo(body: Bytes) -> Bytes {

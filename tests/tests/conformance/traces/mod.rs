@@ -10,7 +10,7 @@ use wireframe::{
 };
 use wireframe_tests::{Line, Lines, Oops, Outsider, Serving, line, wire};
 
-use crate::support::some;
+use crate::support::{patient, some};
 
 /// What happens, and what must come of it.
 struct Step {
@@ -53,7 +53,7 @@ fn send(texts: &[&str], heard: &[&str]) -> Step {
 }
 
 fn config() -> Config {
-    let mut config = Config::default();
+    let mut config = patient();
     config.limits.max_frame_len = some(1000);
     config
 }
