@@ -208,6 +208,11 @@ impl<S: FragmentStrategy<Line> + Clone> WireframeProtocol for Lines<S> {
         self.notes.note(format!("command_end {outcome:?}"));
     }
 
+    fn ping(&self, _: &mut Context<'_, Self>) -> Option<Line> {
+        self.note("ping", "");
+        Some(line("~ping"))
+    }
+
     fn drain_notice(&self, _: &mut Context<'_, Self>) -> Option<Line> {
         self.note("drain_notice", "");
         Some(line("draining"))

@@ -9,7 +9,8 @@ use crate::support::{Count, never, patient};
 
 scenarios! {
     a_silent_peer_is_given_up_after_its_time
-    an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not
+    a_silent_peer_is_asked_again_and_again_while_it_answers
+    an_idle_connection_is_closed_after_its_time
     a_peer_that_does_not_complete_a_frame_is_given_up_after_its_time
 }
 
@@ -49,28 +50,31 @@ async fn a_silent_peer_is_given_up_after_its_time<R: Runtime>() {
     gives_up::<R>(config, "", "the peer is silent").await;
 }
 
-async fn an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not<R: Runtime>() {
+async fn a_silent_peer_is_asked_again_and_again_while_it_answers<R: Runtime>() {
+    // rule: HB-1
+    let mut config = patient();
+    config.heartbeat = Some(Heartbeat::pinging(LIMIT / 3, Duration::from_secs(3600)));
+    let app = WireframeApp::with_protocol(Lines::new()).config(config);
+    let server = Serving::start::<R, _>(app).await;
+    let clock = R::environment().clock;
+    let began = clock.now();
+    let peer = Outsider::connect(server.address).await;
+    assert_eq!(peer.next_line().await.as_deref(), Some("hello"));
+    for _ in 0..3 {
+        assert_eq!(peer.next_line().await.as_deref(), Some("~ping"));
+        // No answer is expected to that.
+        peer.send_line("pong").await;
+    }
+    assert!(clock.now() >= began + LIMIT, "too early");
+    drop(peer);
+    server.end().await;
+}
+
+async fn an_idle_connection_is_closed_after_its_time<R: Runtime>() {
     // rule: LIM-3
     let mut config = patient();
     config.timeouts.idle = Some(LIMIT);
-    gives_up::<R>(config.clone(), "", "idle").await;
-
-    let (protocol, running) = (Lines::new(), Count::default());
-    let notes = protocol.notes.clone();
-    let app = WireframeApp::with_protocol(protocol)
-        .config(config)
-        .route(1, never)
-        .state(running.clone());
-    let server = Serving::start::<R, _>(app).await;
-    let busy = Outsider::connect(server.address).await;
-    busy.send_line("1").await;
-    running.reaches(1).await;
-    R::environment().clock.sleep(3 * LIMIT).await;
-    assert_eq!(running.now(), 1);
-    drop(busy);
-    let reason = notes.find("disconnect").await;
-    assert!(!reason.contains("idle"), "{reason}");
-    server.end().await;
+    gives_up::<R>(config, "", "idle").await;
 }
 
 async fn a_peer_that_does_not_complete_a_frame_is_given_up_after_its_time<R: Runtime>() {
