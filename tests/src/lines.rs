@@ -166,7 +166,7 @@ impl<S: FragmentStrategy<Line> + Clone> WireframeProtocol for Lines<S> {
             return Preamble::Absent;
         };
         if received.starts_with(magic) {
-            self.note("preamble", received.len());
+            self.note("preamble", "");
             let (len, reaction) = (magic.len(), Reaction::Send(line("~welcome")));
             return Preamble::Done { len, reaction };
         }

@@ -112,11 +112,14 @@ where
         let (sent, heard) = [sent, &step.heard].map(|bytes| bytes.escape_ascii()).into();
         assert_eq!(sent.to_string(), heard.to_string(), "step {n}");
     }
-    assert_eq!(on_runtime::<R, S>(protocol(), &script).await, bare);
+    for cut in [usize::MAX, 1] {
+        let over_tcp = on_runtime::<R, S>(protocol(), &script, cut).await;
+        assert_eq!(over_tcp, bare, "cut into writes of {cut}");
+    }
 }
 
-/// The script over TCP.
-async fn on_runtime<R: Runtime, S>(protocol: Lines<S>, script: &[Step]) -> Trace
+/// The script over TCP; the peer writes so many bytes at once.
+async fn on_runtime<R: Runtime, S>(protocol: Lines<S>, script: &[Step], cut: usize) -> Trace
 where
     S: FragmentStrategy<Line> + Clone + Send + Sync + 'static,
 {
@@ -127,7 +130,11 @@ where
     for step in script {
         match &step.act {
             Act::Connect => {}
-            Act::Send(bytes) => peer.send(&bytes[..]).await,
+            Act::Send(bytes) => {
+                for bytes in bytes.chunks(cut) {
+                    peer.send(bytes).await;
+                }
+            }
             Act::EndOutput => peer.end_output(),
             Act::Drain => server.handle.shutdown(),
         }
