@@ -19,26 +19,18 @@ use crate::server::{Accepted, Listener};
 /// A socket on the reactor of `async-io`. As a transport it stands in a [`FuturesIo`].
 ///
 /// It is there because the sockets of async-std and of `async-io` itself do not end their
-/// output when they are closed. Also, a read that gets less than it asked for has taken
-/// what there was: the next one waits until there is more, and does not look first.
-pub struct AsyncIoStream<S> {
-    socket: Async<S>,
-    /// The last read has left nothing.
-    is_drained: bool,
-}
+/// output when they are closed.
+pub struct AsyncIoStream<S>(Async<S>);
 
 impl<S> AsyncIoStream<S> {
     /// The socket as a stream whose output ends when it is closed.
     pub const fn new(socket: Async<S>) -> Self {
-        Self {
-            socket,
-            is_drained: false,
-        }
+        Self(socket)
     }
 
     /// The socket.
     pub fn get_ref(&self) -> &S {
-        self.socket.get_ref()
+        self.0.get_ref()
     }
 }
 
@@ -90,12 +82,9 @@ where
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_drained {
-            ready!(self.socket.poll_readable(cx))?;
-        }
-        let read = uninterrupted(|| Pin::new(&mut self.socket).poll_read(cx, buf));
-        self.is_drained = matches!(read, Poll::Ready(Ok(read)) if read < buf.len());
-        read
+        // It looks at the socket first. To wait behind a short read until the reactor has
+        // looked would save a call, but a driver that is late must see what has come.
+        uninterrupted(|| Pin::new(&mut self.0).poll_read(cx, buf))
     }
 }
 
@@ -108,7 +97,7 @@ where
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        uninterrupted(|| Pin::new(&mut self.socket).poll_write(cx, buf))
+        uninterrupted(|| Pin::new(&mut self.0).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -116,11 +105,11 @@ where
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        uninterrupted(|| Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))
+        uninterrupted(|| Pin::new(&mut self.0).poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
