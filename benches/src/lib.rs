@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `bench-load` | load generator and verifier |
 //! | `bench-compare` | runs the workloads against several servers in turn, prints medians and ratios |
-//! | `bench-server` | Wireframe |
+//! | `bench-server` | Wireframe, on one of its runtimes |
 //! | `limit-server` | a single-purpose server: what the kernel allows |
 //! | `framed-server` | tokio and `Framed`: what most people write |
 //!

@@ -1,12 +1,19 @@
-//! What the tests share: servers on loopback, bare sockets, a protocol of our own.
+//! What the tests share: servers on loopback, bare sockets, protocols of our own,
+//! and the runtimes that all of it must be the same on.
 
+mod flavour;
 mod gauge;
+mod lines;
+mod outside;
 mod raw;
 mod records;
 mod running;
 mod time;
 
+pub use flavour::{AsyncStd, Flavour, Serving, Smol, Spawned, TokioMany, TokioOne, conform, spawn};
 pub use gauge::{Gauge, Gauged};
+pub use lines::{Line, Lines, Notes, Oops, line, lines, wire};
+pub use outside::Outsider;
 pub use raw::{Raw, envelope, open_envelope};
 pub use records::{
     ANSWER, CorrelatedRecords, END, ERROR, GOODBYE, InOrderRecords, NOTICE, Record, Records,

@@ -17,6 +17,8 @@
 //! ```
 
 mod client;
+#[cfg(doctest)]
+mod readme;
 mod runtime;
 
 pub use client::{connect, connect_with, reconnecting};

@@ -3,134 +3,15 @@
 //!
 //! `cargo run --release -p wireframe-tokio --example quickstart` shows all of it.
 //! With `-- serve 127.0.0.1:7878` it keeps serving for other clients, until ctrl-c.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
 
-use std::{error::Error, num::NonZeroUsize};
+#[path = "../../examples/quickstart.rs"]
+mod quickstart;
 
-use bytes::Bytes;
-use wireframe::{
-    Client, Envelope, Priority, PushCapacity, PushHandle, PushLimits, PushPolicy, Response,
-    TryPushError, WireframeApp, rt::Address,
-};
-use wireframe_tokio::{Server, connect};
+use std::error::Error;
 
-const ECHO: u32 = 1;
-const STREAM: u32 = 2;
-const FLOOD: u32 = 3;
-const NOTICE: u32 = 9;
-
-/// Frames of the streamed reply, 1 KiB each.
-const FRAMES: usize = 200;
-
-/// Answers with what it got.
-async fn echo(body: Bytes) -> Bytes {
-    body
-}
-
-/// Answers with many frames, and half-way pushes one frame of each priority, low first.
-async fn stream(push: PushHandle) -> Response {
-    Response::frames(async_stream::stream! {
-        for n in 1..=FRAMES {
-            if n == FRAMES / 2 {
-                push.push_low_priority(Envelope::new(NOTICE, "low push")).await.ok();
-                push.push_high_priority(Envelope::new(NOTICE, "high push")).await.ok();
-            }
-            yield Envelope::new(STREAM, vec![b'.'; 1024]);
-        }
-    })
-}
-
-/// Pushes more than its queue takes, and answers with what came of it.
-async fn flood(push: PushHandle) -> String {
-    let mut accepted = 0;
-    let refused = loop {
-        match push.try_push(Priority::Low, Envelope::new(NOTICE, "flood")) {
-            Ok(()) => accepted += 1,
-            Err(TryPushError::Full(frame)) => break frame,
-            Err(error) => return error.to_string(),
-        }
-    };
-    let dropped = push.push_with_policy(Priority::Low, refused, PushPolicy::DropIfFull);
-    format!("{accepted} pushes fit, the next was refused, then dropped on request: {dropped:?}")
-}
-
-fn app() -> WireframeApp {
-    let four = NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN);
-    WireframeApp::new()
-        .route(ECHO, echo)
-        .route(STREAM, stream)
-        .route(FLOOD, flood)
-        .push_limits(PushLimits::both(PushCapacity::new().with_frames(four)))
-}
+use wireframe_tokio::TokioRuntime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (None, None) => demonstrate().await,
-        (Some("serve"), Some(address)) => serve(address).await,
-        _ => Err("usage: quickstart [serve ADDRESS:PORT]".into()),
-    }
-}
-
-async fn serve(address: impl Into<Address>) -> Result<(), Box<dyn Error>> {
-    let server = Server::bind(address).await?;
-    println!("serving on {}", server.local_addr()?);
-    let handle = server.handle();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            handle.shutdown();
-        }
-    });
-    server.serve(app()).await?;
-    println!("drained");
-    Ok(())
-}
-
-async fn demonstrate() -> Result<(), Box<dyn Error>> {
-    let server = Server::bind("127.0.0.1:0").await?;
-    let (address, handle) = (server.local_addr()?, server.handle());
-    println!("server   listens on {address}");
-    let served = tokio::spawn(server.serve(app()));
-
-    let client = connect(address).await?;
-    let reply = client.call(Envelope::new(ECHO, "hello")).await?;
-    println!("request  \"hello\" -> reply {}", text(&reply.payload));
-
-    stream_with_pushes(&client).await?;
-
-    let reply = client.call(Envelope::new(FLOOD, "")).await?;
-    println!("flood    {}", text(&reply.payload));
-
-    drop(client);
-    handle.shutdown();
-    served.await??;
-    println!("end      every connection drained, every task ended");
-    Ok(())
-}
-
-/// Asks for the streamed reply and shows in which order its frames and the pushes come.
-async fn stream_with_pushes(client: &Client) -> Result<(), Box<dyn Error>> {
-    let mut pushes = client.pushes();
-    println!(
-        "stream   {FRAMES} frames of 1 KiB; at frame {} the handler pushes low, then high",
-        FRAMES / 2
-    );
-    let request = Envelope::new(STREAM, "");
-    client.push_handle().push_low_priority(request).await?;
-    let mut frames = 0;
-    while frames < FRAMES {
-        let frame = pushes.next().await.ok_or("connection ended")??;
-        if frame.id == STREAM {
-            frames += 1;
-        } else {
-            println!("stream   {} after frame {frames}", text(&frame.payload));
-        }
-    }
-    println!("stream   all {frames} frames");
-    Ok(())
-}
-
-fn text(payload: &Bytes) -> String {
-    format!("{:?}", String::from_utf8_lossy(payload))
+    quickstart::run::<TokioRuntime>(tokio::signal::ctrl_c()).await
 }

@@ -13,15 +13,17 @@ use clap::{Parser, ValueEnum};
 use futures_util::stream::iter;
 use wireframe::{
     Config, PayloadFrame, Protocol, PushCapacity, PushHandle, PushLimits, Response, State,
-    TaskTracker, WireframeApp, WireframeError,
+    TaskTracker, WireframeApp, WireframeError, rt, server::Server,
 };
+use wireframe_async_std::AsyncStdRuntime;
 use wireframe_benches::{
     fixed::FixedProtocol,
     limits::raise_open_files,
     server::{ServerOptions, announce_ready},
     wire::{Job, Sequenced, route},
 };
-use wireframe_tokio::Server;
+use wireframe_smol::SmolRuntime;
+use wireframe_tokio::TokioRuntime;
 
 /// Frames that may be outstanding on a connection before its producers wait.
 const PUSH_QUEUE: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -34,6 +36,10 @@ struct Options {
     /// What the frames look like.
     #[arg(long, value_enum, default_value = "fixed")]
     wire: Wire,
+    /// What runs it. Only tokio heeds `--threads`; the others read `ASYNC_STD_THREAD_COUNT`
+    /// and `SMOL_THREADS` from the environment.
+    #[arg(long, value_enum, default_value = "tokio")]
+    runtime: Runtime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,24 +50,42 @@ enum Wire {
     Envelope,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Runtime {
+    Tokio,
+    AsyncStd,
+    Smol,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     raise_open_files();
-    let runtime = options.server.runtime()?;
-    // Spawned, because `block_on` itself does not run on a worker thread.
-    runtime.block_on(async {
-        match options.wire {
-            Wire::Fixed => {
-                tokio::spawn(serve(options, WireframeApp::with_protocol(FixedProtocol))).await?
-            }
-            Wire::Envelope => tokio::spawn(serve(options, WireframeApp::new())).await?,
+    // Spawned, because what blocks on a future does not run it on a worker thread.
+    match options.runtime {
+        Runtime::Tokio => {
+            let runtime = options.server.runtime()?;
+            let serving = runtime.spawn(serve_wire::<TokioRuntime>(options));
+            runtime.block_on(serving)??;
         }
-    })?;
+        Runtime::AsyncStd => {
+            let serving = async_std::task::spawn(serve_wire::<AsyncStdRuntime>(options));
+            async_std::task::block_on(serving)?;
+        }
+        Runtime::Smol => smol::block_on(smol::spawn(serve_wire::<SmolRuntime>(options)))?,
+    }
     Ok(())
 }
 
-async fn serve<P>(options: Options, app: WireframeApp<P>) -> io::Result<()>
+async fn serve_wire<R: rt::Runtime>(options: Options) -> io::Result<()> {
+    match options.wire {
+        Wire::Fixed => serve::<R, _>(options, WireframeApp::with_protocol(FixedProtocol)).await,
+        Wire::Envelope => serve::<R, _>(options, WireframeApp::new()).await,
+    }
+}
+
+async fn serve<R, P>(options: Options, app: WireframeApp<P>) -> io::Result<()>
 where
+    R: rt::Runtime,
     P: Protocol<Frame: PayloadFrame + Clone>,
 {
     let mut config = Config::default();
@@ -80,7 +104,7 @@ where
         .route(route::PUSH, push::<P::Frame, P::Error>)
         .route(route::BROADCAST, broadcast::<P::Frame, P::Error>)
         .route(route::STREAM, stream::<P::Frame, P::Error>);
-    let server = Server::bind(options.server.address()).await?;
+    let server = Server::<R>::bind(options.server.address()).await?;
     announce_ready()?;
     server.serve(app).await.map_err(io::Error::other)?;
     Ok(())

@@ -26,7 +26,34 @@ use crate::server::{Accepted, Listener};
 ///
 /// It is there because the streams of async-std and of `async-io` itself do not end their
 /// output when they are closed.
+///
+/// As a transport it stands in a [`FuturesIo`].
 pub struct AsyncIoStream<S>(Async<S>);
+
+impl<S> AsyncIoStream<S> {
+    /// The socket as a stream whose output ends when it is closed.
+    pub const fn new(socket: Async<S>) -> Self {
+        Self(socket)
+    }
+
+    /// The socket.
+    pub fn get_ref(&self) -> &S {
+        self.0.get_ref()
+    }
+}
+
+/// Does again what a signal has interrupted. Streams of `futures-io` have to; those of
+/// `async-io` leave it to who uses them.
+pub(super) fn uninterrupted<T>(
+    mut poll: impl FnMut() -> Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match poll() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            polled => return polled,
+        }
+    }
+}
 
 /// A connection of the standard library.
 pub trait BlockingStream:
@@ -75,10 +102,14 @@ impl<S: BlockingStream> FuturesIo<AsyncIoStream<S>> {
     ///
     /// The reactor does not.
     pub fn adopt(stream: S) -> io::Result<Self> {
-        if let Err(error) = stream.send_at_once() {
+        Async::new(stream).map(Self::over)
+    }
+
+    fn over(stream: Async<S>) -> Self {
+        if let Err(error) = stream.get_ref().send_at_once() {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        Ok(Self::new(AsyncIoStream(Async::new(stream)?)))
+        Self::new(AsyncIoStream::new(stream))
     }
 }
 
@@ -93,7 +124,7 @@ impl FuturesIo<AsyncIoStream<TcpStream>> {
     ///
     /// Dropping the future leaves no connection open.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Self::adopt(Async::<TcpStream>::connect(address).await?.into_inner()?)
+        Async::<TcpStream>::connect(address).await.map(Self::over)
     }
 }
 
@@ -109,7 +140,7 @@ impl FuturesIo<AsyncIoStream<UnixStream>> {
     ///
     /// Dropping the future leaves no connection open.
     pub async fn connect(path: impl AsRef<std::path::Path>) -> io::Result<Self> {
-        Self::adopt(Async::<UnixStream>::connect(path).await?.into_inner()?)
+        Async::<UnixStream>::connect(path).await.map(Self::over)
     }
 }
 
@@ -119,7 +150,9 @@ impl<S: BlockingStream> AsyncRead for AsyncIoStream<S> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        // It looks at the socket first. To wait behind a short read until the reactor has
+        // looked would save a call, but a driver that is late must see what has come.
+        uninterrupted(|| Pin::new(&mut self.0).poll_read(cx, buf))
     }
 }
 
@@ -129,7 +162,7 @@ impl<S: BlockingStream> AsyncWrite for AsyncIoStream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        uninterrupted(|| Pin::new(&mut self.0).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -137,7 +170,7 @@ impl<S: BlockingStream> AsyncWrite for AsyncIoStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        uninterrupted(|| Pin::new(&mut self.0).poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -60,14 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for FuturesIo<S> {
                 _ => self.ask,
             };
         }
-        match read {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(taken)),
-            other => other,
-        }
+        read.map_ok(|_| taken)
     }
 
     fn poll_write(

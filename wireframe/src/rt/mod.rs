@@ -4,6 +4,8 @@ mod address;
 #[cfg(feature = "async-io")]
 mod async_io;
 mod futures_io;
+#[cfg(test)]
+mod tests;
 
 use std::{io, net, pin::Pin, time::Duration};
 #[cfg(unix)]

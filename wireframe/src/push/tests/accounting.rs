@@ -259,6 +259,7 @@ impl<'a> Model<'a> {
                 let oldest = self.lane(priority).outstanding.pop_front();
                 assert_eq!(oldest, Some((accepted.frame.id, accepted.charge)), "order");
                 self.stats.lost_closed += 1;
+                self.stats.unsent_at_end += 1;
             }
             assert!(self.lane(priority).outstanding.is_empty());
         }
