@@ -8,7 +8,7 @@ use crate::{
     calls::Calls,
     codec::Codec,
     context::ConnectionContext,
-    error::{AnswerError, CloseReason, Malformed},
+    error::{AnswerError, CloseReason, DroppedMessage, Malformed},
     fragment::FragmentStrategy,
     ids::{CorrelationId, RequestId, Side},
 };
@@ -135,6 +135,23 @@ pub trait WireframeProtocol {
     /// continues.
     fn on_control(&self, frame: Self::Frame, ctx: &mut Context<'_, Self>) -> Reaction<Self::Frame> {
         let _ = (frame, ctx);
+        Reaction::Continue
+    }
+
+    /// Reacts to the loss of a message that went in fragments: one of them was missing, or
+    /// the last did not come in time. It may have been a request, a reply, or a part of a
+    /// body; nobody knows, and who waits for it goes on waiting. A frame that it sends goes as
+    /// that of [`on_control`](Self::on_control). The default continues.
+    ///
+    /// It is not asked where answers go [`InOrder`](AnswerOrder::InOrder), nor for a message
+    /// without an id: the connection closes then. It should close as well where other frames
+    /// could be taken for those of the message: replies and bodies that name no id.
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Self::Frame> {
+        let _ = (message, ctx);
         Reaction::Continue
     }
 

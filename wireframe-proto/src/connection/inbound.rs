@@ -188,7 +188,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 match self.take_fragment(meta, payload) {
                     Ok(Taken::Nothing) => continue,
                     Ok(Taken::Whole(meta, message)) => return self.decode_whole(&meta, message),
-                    Ok(Taken::Dropped(message)) => return Some(Event::MessageDropped(message)),
+                    Ok(Taken::Dropped(message)) => return Some(self.note_gap(message)),
                     Err(reason) => return self.refuse_input(reason),
                 }
             }

@@ -36,10 +36,12 @@ pub(crate) struct Bounds {
     pub(crate) timeout: Duration,
     /// The peer may use the id of a dropped message again at once.
     pub(crate) reuses_ids: bool,
+    /// A message with an id may be dropped alone.
+    pub(crate) drops_alone: bool,
 }
 
 impl Bounds {
-    pub(crate) fn new(config: &Config, reuses_ids: bool) -> Self {
+    pub(crate) fn new(config: &Config, reuses_ids: bool, drops_alone: bool) -> Self {
         Self {
             message_size: config.message_size(),
             messages: config.fragments.max_partial_messages.get(),
@@ -48,6 +50,7 @@ impl Bounds {
             fragments: config.fragments_per_message().min(u32::MAX as usize),
             timeout: config.fragments.reassembly_timeout,
             reuses_ids,
+            drops_alone,
         }
     }
 }
@@ -206,7 +209,7 @@ impl Reassembler {
         let partial = match place {
             Place::Begins => None,
             Place::Continues(index) => self.places.get(index as usize),
-            Place::Gap { expected, .. } if meta.msg_id.is_none() => {
+            Place::Gap { expected, .. } if meta.msg_id.is_none() || !bounds.drops_alone => {
                 let got = meta.seq.unwrap_or_default();
                 let gap = DropReason::SequenceGap { expected, got };
                 return Err(malformed(format!("{gap}")));

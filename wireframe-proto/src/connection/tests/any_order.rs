@@ -33,6 +33,7 @@ fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
     Test {
         preamble: has_preamble.then_some(arrow),
         on_control: |frame| reaction(frame.route),
+        on_dropped: |_| Reaction::Continue,
         on_error: |error| match error {
             crate::AnswerError::Protocol(code) => reaction(code),
             crate::AnswerError::Unencodable(error) => {

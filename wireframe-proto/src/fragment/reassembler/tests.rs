@@ -11,6 +11,7 @@ const BOUNDS: Bounds = Bounds {
     fragments: 9,
     timeout: Duration::from_millis(100),
     reuses_ids: false,
+    drops_alone: true,
 };
 
 /// A moment at which nothing has been received that would give time.

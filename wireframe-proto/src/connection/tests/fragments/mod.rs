@@ -2,6 +2,7 @@
 
 mod arriving;
 mod cut_off;
+mod dropped;
 mod hostile;
 mod packets;
 mod programs;
@@ -17,9 +18,9 @@ use bytes::Bytes;
 use super::support::{Frame, Hook, Link, TestCodec};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf, Instant,
-    Malformed, Multiplexed, Outcome, Peer, Priority, PushTiming, Reaction, Role, Unencodable, View,
-    WireframeProtocol, config::nonzero,
+    CorrelationId, DroppedMessage, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf,
+    Instant, Malformed, Multiplexed, Outcome, Peer, Priority, PushTiming, Reaction, Role,
+    Unencodable, View, WireframeProtocol, config::nonzero,
 };
 
 /// Payloads as they are, all of them pushes, over any framing.
@@ -50,6 +51,8 @@ impl<S: FragmentStrategy<Bytes> + Clone> WireframeProtocol for Raw<S> {
     type Codec = RawCodec;
     type Framing = S;
     type Session = ();
+
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
 
     fn codec(&self) -> RawCodec {
         RawCodec
@@ -225,6 +228,14 @@ where
         self.inner.on_control(frame, ctx)
     }
 
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Frame> {
+        self.inner.on_message_dropped(message, ctx)
+    }
+
     fn handle_error(&self, error: AnswerError<u8>, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {
         self.inner.handle_error(error, ctx)
     }
@@ -239,6 +250,10 @@ where
 
     fn goodbye(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) -> Option<Frame> {
         self.inner.goodbye(reason, ctx)
+    }
+
+    fn on_disconnect(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) {
+        self.inner.on_disconnect(reason, ctx);
     }
 }
 
