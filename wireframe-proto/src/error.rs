@@ -90,7 +90,8 @@ impl fmt::Display for UnexpectedEof {
 }
 
 /// A message that the peer sent in fragments, and that was dropped before it was whole.
-/// The connection goes on.
+/// The connection goes on, unless the protocol
+/// [closes it](crate::WireframeProtocol::on_message_dropped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("message {id} was dropped after {received} bytes: {why}")]
 pub struct DroppedMessage {
