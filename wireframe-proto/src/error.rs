@@ -255,7 +255,8 @@ pub enum CloseReason {
     /// A frame was not whole in time.
     #[error("a frame was not completed in time")]
     FrameTimedOut,
-    /// A message that has no id was not whole in time.
+    /// A message was not whole in time, and could not be dropped alone: it has no id, or
+    /// answers go in order.
     #[error("a message was not completed in time")]
     MessageTimedOut,
     /// The rest of a body that nobody reads did not come in time.

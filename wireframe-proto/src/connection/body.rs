@@ -30,8 +30,13 @@ impl<P: WireframeProtocol> Connection<P> {
         if command.stage != Stage::Running || command.body_dropped {
             return Body::Gone;
         }
-        let body = command.body.get_or_insert_with(Box::default);
-        let next = match body.frames.pop_front() {
+        command.body.get_or_insert_with(Box::default);
+        let taken = self.commands.take_body(id.index);
+        let body = self.commands.at_mut(id.index).and_then(|c| c.body.as_mut());
+        let Some(body) = body else {
+            return Body::Gone;
+        };
+        let next = match taken {
             Some(frame) => Body::Frame(frame),
             None if body.complete => Body::End,
             None if core::mem::take(&mut body.timed_out) => Body::TimedOut,
@@ -104,7 +109,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let body = command.body.get_or_insert_with(Box::default);
         body.discarding = true;
         body.sendable = command.answer.len();
-        body.frames.clear();
+        self.commands.clear_body(index);
     }
 
     /// Where the answer waits for the rest of a discarded body, that must come in time.
@@ -128,10 +133,11 @@ impl<P: WireframeProtocol> Connection<P> {
         self.reading.at(self.now) + self.config.timeouts.body
     }
 
-    /// A body frame has arrived.
+    /// A body frame has arrived, with a payload of `len` bytes.
     pub(super) fn take_body(
         &mut self,
         frame: P::Frame,
+        len: usize,
         of: Option<CorrelationId>,
         last: bool,
     ) -> Event<P::Frame> {
@@ -155,10 +161,11 @@ impl<P: WireframeProtocol> Connection<P> {
         body.complete = last;
         body.timed_out = false;
         let discarding = body.discarding;
+        let frames = body.frames.len() + usize::from(!discarding);
         if !discarding {
-            body.frames.push_back(frame);
+            self.commands.queue_body(index, frame, len);
         }
-        let full = body.frames.len() >= max_body_frames && !last;
+        let full = frames >= max_body_frames && !last;
         self.commands.stop_awaiting(index);
         self.commands.note_fullness(index, full);
         if !discarding {

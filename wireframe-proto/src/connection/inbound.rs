@@ -122,7 +122,13 @@ impl<P: WireframeProtocol> Connection<P> {
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
-            && self.commands.full_bodies() == 0
+            && !self.bodies_are_full()
+    }
+
+    /// Whether a body has as many frames as may wait, or all of them as many bytes.
+    pub(super) fn bodies_are_full(&self) -> bool {
+        let bytes = self.commands.body_bytes();
+        self.commands.full_bodies() > 0 || (bytes > 0 && bytes >= self.config.body_bytes())
     }
 
     /// Whether input has provoked as much control output as may wait.
@@ -320,7 +326,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 correlation,
                 exclusive,
             } => self.begin_command(frame, len, route, correlation, exclusive),
-            Role::Body { of, last } => self.take_body(frame, of, last),
+            Role::Body { of, last } => self.take_body(frame, len, of, last),
             Role::Control => self.take_control(frame),
             Role::Reply { to, last } => match self.calls.reply(to, last) {
                 Some(call) => Event::Reply { call, frame, last },

@@ -124,6 +124,7 @@ fn tight() -> Config {
     let mut config = Config::default();
     config.limits.max_held_back = nonzero(2);
     config.limits.max_body_frames = nonzero(2);
+    config.limits.max_body_bytes = Some(nonzero(12));
     config.limits.max_control = nonzero(2);
     config.limits.max_frame_len = nonzero(40);
     config

@@ -48,13 +48,44 @@ impl<F> Commands<F> {
         self.full_bodies = self.full_bodies + usize::from(full) - usize::from(was);
     }
 
-    /// Whether whoever awaits a body frame waits for the peer, although nothing is decoded:
-    /// because no command can end before more of a body has come, or because the peer has
-    /// filled another body first. Who is to read that one may be waiting for those.
-    pub(crate) fn wait_for_peer(&self) -> bool {
-        if self.full_bodies > 0 {
-            return true;
+    /// Keeps a frame of a command's body; `len` is the length of its payload.
+    pub(crate) fn queue_body(&mut self, index: u32, frame: F, len: usize) {
+        let body = self.at_mut(index).and_then(|c| c.body.as_mut());
+        if let Some(body) = body {
+            body.frames.push_back((frame, len));
+            body.bytes += len;
+            self.body_bytes += len;
         }
+    }
+
+    /// The next frame of a command's body that waits.
+    pub(crate) fn take_body(&mut self, index: u32) -> Option<F> {
+        let body = self.at_mut(index)?.body.as_mut()?;
+        let (frame, len) = body.frames.pop_front()?;
+        body.bytes -= len;
+        self.body_bytes -= len;
+        Some(frame)
+    }
+
+    /// Drops the frames of a command's body that wait.
+    pub(crate) fn clear_body(&mut self, index: u32) {
+        let body = self.at_mut(index).and_then(|c| c.body.as_mut());
+        if let Some(body) = body {
+            body.frames.clear();
+            let bytes = core::mem::take(&mut body.bytes);
+            self.body_bytes -= bytes;
+        }
+    }
+
+    /// Payload bytes of the body frames that wait, counted frame by frame.
+    #[cfg(test)]
+    pub(crate) fn count_body_bytes(&self) -> usize {
+        let bodies = self.places.iter().filter_map(|c| c.body.as_ref());
+        bodies.flat_map(|b| &b.frames).map(|(_, len)| len).sum()
+    }
+
+    /// Whether no command can end before more of a body has come.
+    pub(crate) fn wait_for_peer(&self) -> bool {
         match self.order {
             // The others wait for the oldest.
             AnswerOrder::InOrder => self

@@ -52,7 +52,10 @@ pub(crate) struct Command<F> {
 /// The rest of a command, which follows it in frames of its own.
 #[derive(Debug)]
 pub(crate) struct BodyState<F> {
-    pub(crate) frames: VecDeque<F>,
+    /// Frames that wait for the handler, each with the length of its payload.
+    pub(crate) frames: VecDeque<(F, usize)>,
+    /// The sum of these lengths.
+    bytes: usize,
     /// The last frame has arrived.
     pub(crate) complete: bool,
     /// Nobody reads it: what arrives is dropped.
@@ -72,6 +75,7 @@ impl<F> Default for BodyState<F> {
     fn default() -> Self {
         Self {
             frames: VecDeque::new(),
+            bytes: 0,
             complete: false,
             discarding: false,
             sendable: 0,
@@ -114,8 +118,10 @@ pub(crate) struct Commands<F> {
     exclusives: VecDeque<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
-    /// Bodies that are full.
+    /// Bodies that have as many frames as may wait.
     full_bodies: usize,
+    /// Payload bytes of the body frames that wait, of all commands.
+    body_bytes: usize,
     /// Commands by correlation id; made when the first body frame names one.
     by_id: Option<Box<HashMap<CorrelationId, u32>>>,
 }
@@ -153,6 +159,7 @@ impl<F> Commands<F> {
             exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,
+            body_bytes: 0,
             by_id: None,
         }
     }
@@ -175,6 +182,10 @@ impl<F> Commands<F> {
 
     pub(crate) fn full_bodies(&self) -> usize {
         self.full_bodies
+    }
+
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body_bytes
     }
 
     pub(crate) fn awaited(&self) -> usize {
@@ -285,6 +296,7 @@ impl<F> Commands<F> {
         if self.at(index).is_some_and(|command| command.body.is_some()) {
             self.stop_awaiting(index);
             self.note_fullness(index, false);
+            self.clear_body(index);
         }
         self.live.remove(index, &mut Live(&mut self.places));
         let Some(command) = self.places.get_mut(index as usize) else {
