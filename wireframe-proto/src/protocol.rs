@@ -109,7 +109,8 @@ pub trait WireframeProtocol {
     /// Encodes a frame once for all the connections that it is broadcast to: whole wire
     /// units, headers included, of [`max_frame_len`](crate::Limits::max_frame_len) bytes
     /// together at most. They are sent as they are, so they pass neither
-    /// [`before_send`](Self::before_send) nor the connection's codec and framing.
+    /// [`before_send`](Self::before_send) nor the connection's codec and framing. They must
+    /// carry no message id: each connection gives out its own.
     ///
     /// Asked once per broadcast. With `None`, the default, each connection encodes the
     /// frame as any other. That is also right for a frame whose payload is large: codecs
@@ -126,6 +127,10 @@ pub trait WireframeProtocol {
     /// Sees every outbound frame once, in wire order, just before it is encoded; but for
     /// those that [`encode_shared`](Self::encode_shared) has encoded. The default does
     /// nothing.
+    ///
+    /// What it makes of a frame must not make it much longer where messages go in fragments:
+    /// one that has to be split by that, at a time when none may be, is not sent, as one that
+    /// is [`Unencodable`](crate::Unencodable).
     fn before_send(&self, frame: &mut Self::Frame, ctx: &mut Context<'_, Self>) {
         let _ = (frame, ctx);
     }
@@ -197,6 +202,10 @@ pub trait WireframeProtocol {
 
     /// Runs once for every command that was handed to the application, after its last
     /// frame was encoded. The default does nothing.
+    ///
+    /// When the connection closes all commands end at once, with
+    /// [`Outcome::Disconnected`] unless they had failed before; so does one whose last frame
+    /// is under way in fragments, though all of these still go.
     fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {
         let _ = (outcome, ctx);
     }

@@ -299,7 +299,8 @@ fn answering(goodbye: Option<Frame>) -> (Link<Framed<InOrder, LenSeq16M>>, crate
     (link, command)
 }
 
-fn numbers(wire: &[u8]) -> Vec<u8> {
+/// The numbers of short packets.
+pub(super) fn numbers(wire: &[u8]) -> Vec<u8> {
     let mut numbers = vec![];
     let mut rest = wire;
     while let Some((&[len, 0, 0, number], payload)) = rest.split_first_chunk() {
