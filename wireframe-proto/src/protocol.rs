@@ -128,9 +128,8 @@ pub trait WireframeProtocol {
     /// those that [`encode_shared`](Self::encode_shared) has encoded. The default does
     /// nothing.
     ///
-    /// What it makes of a frame must not make it much longer where messages go in fragments:
-    /// one that has to be split by that, at a time when none may be, is not sent, as one that
-    /// is [`Unencodable`](crate::Unencodable).
+    /// Where messages go in fragments, a frame that it makes so long that it has to be split,
+    /// when none that is split may go, is [`Unencodable`](crate::Unencodable).
     fn before_send(&self, frame: &mut Self::Frame, ctx: &mut Context<'_, Self>) {
         let _ = (frame, ctx);
     }
