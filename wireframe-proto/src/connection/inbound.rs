@@ -126,9 +126,11 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Whether a body has as many frames as may wait, or all of them as many bytes.
+    #[inline]
     pub(super) fn bodies_are_full(&self) -> bool {
-        let bytes = self.commands.body_bytes();
-        self.commands.full_bodies() > 0 || (bytes > 0 && bytes >= self.config.body_bytes())
+        let (full, bytes) = (self.commands.full_bodies(), self.commands.body_bytes());
+        // Most of the time no body waits.
+        full | bytes != 0 && (full > 0 || bytes >= self.config.body_bytes())
     }
 
     /// Whether input has provoked as much control output as may wait.
