@@ -7,9 +7,9 @@ use std::{collections::VecDeque, fmt};
 
 use bytes::{Buf, Bytes};
 use wireframe::{
-    AnswerError, AnswerOrder, CloseReason, Codec, Context, CorrelationId, FragmentMeta,
-    FragmentStrategy, Frame, FrameBuf, Malformed, PayloadFrame, Priority, ProtocolError, Reaction,
-    Role, Unencodable, View, WireframeProtocol,
+    AnswerError, AnswerOrder, CloseReason, Codec, Context, CorrelationId, DroppedMessage,
+    FragmentMeta, FragmentStrategy, Frame, FrameBuf, Malformed, PayloadFrame, Priority,
+    ProtocolError, Reaction, Role, Unencodable, View, WireframeProtocol,
 };
 
 /// The route of a record that its sender sends of its own accord.
@@ -227,6 +227,14 @@ impl<const CORRELATED: bool> WireframeProtocol for Records<CORRELATED> {
 
     fn correlate(&self, record: &mut Record, id: CorrelationId) {
         record.correlation = id.0;
+    }
+
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        _: &mut Context<'_, Self>,
+    ) -> Reaction<Record> {
+        Reaction::Send(Record::new(NOTICE, message.to_string()))
     }
 
     fn handle_error(

@@ -63,6 +63,14 @@ impl Calls {
         call.is_some_and(CallId::is_streaming)
     }
 
+    /// Whether a call without an id has been sent and its reply has not ended, forgotten or
+    /// not.
+    #[inline]
+    pub(crate) fn awaits_unnamed(&self) -> bool {
+        let table = self.table.as_ref();
+        table.is_some_and(|table| !table.in_order.is_empty())
+    }
+
     /// Whether a call with that id may be made.
     pub(crate) fn is_free(&self, id: CorrelationId) -> bool {
         self.table

@@ -28,6 +28,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// [`Limits::max_body_bytes`], or what stands for it.
+    pub(crate) fn body_bytes(&self) -> usize {
+        let set = self.limits.max_body_bytes;
+        set.map_or_else(|| self.message_size(), NonZeroUsize::get)
+    }
+
     /// [`FragmentLimits::max_message_size`], or what stands for it.
     pub(crate) fn message_size(&self) -> usize {
         let default = self.limits.max_frame_len.get().saturating_mul(16);
@@ -74,6 +80,11 @@ pub struct Limits {
     pub max_held_back: NonZeroUsize,
     /// Most body frames that wait for one command's handler. Default 16.
     pub max_body_frames: NonZeroUsize,
+    /// Payload bytes of body frames, of all commands together, from which on nothing more
+    /// is decoded until handlers have taken or dropped some: one frame more may have come.
+    /// Default `None`: the most bytes of a
+    /// [message](crate::FragmentLimits::max_message_size).
+    pub max_body_bytes: Option<NonZeroUsize>,
     /// Most frames of one answer that wait to be sent. Default 2.
     pub response_slot: NonZeroUsize,
     /// Most control frames that input has provoked and that wait to be sent. Default 128.
@@ -94,6 +105,7 @@ impl Default for Limits {
             max_in_flight: None,
             max_held_back: nonzero(32),
             max_body_frames: nonzero(16),
+            max_body_bytes: None,
             response_slot: nonzero(2),
             max_control: nonzero(128),
             high_water: nonzero(64 * 1024),

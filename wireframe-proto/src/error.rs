@@ -91,7 +91,8 @@ impl fmt::Display for UnexpectedEof {
 }
 
 /// A message that the peer sent in fragments, and that was dropped before it was whole.
-/// The connection goes on.
+/// The connection goes on, unless the protocol
+/// [closes it](crate::WireframeProtocol::on_message_dropped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("message {id} was dropped after {received} bytes: {why}")]
 pub struct DroppedMessage {
@@ -255,7 +256,8 @@ pub enum CloseReason {
     /// A frame was not whole in time.
     #[error("a frame was not completed in time")]
     FrameTimedOut,
-    /// A message that has no id was not whole in time.
+    /// A message was not whole in time, and could not be dropped alone: it has no id, or
+    /// answers go in order.
     #[error("a message was not completed in time")]
     MessageTimedOut,
     /// The rest of a body that nobody reads did not come in time.

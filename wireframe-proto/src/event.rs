@@ -54,8 +54,9 @@ pub enum Event<F> {
     Push(F),
     /// A frame arrived that nobody can take; it was dropped and counted.
     Discarded(Discarded),
-    /// A message that went in fragments was dropped before it was whole. What still comes
-    /// of it is ignored.
+    /// A message that went in fragments was dropped before it was whole, and its
+    /// [hook](crate::WireframeProtocol::on_message_dropped) has run. What still comes of it
+    /// is ignored.
     MessageDropped(DroppedMessage),
     /// An accepted push, or a call, was not sent. Its slot is free again.
     Undelivered(Undelivered<F>),

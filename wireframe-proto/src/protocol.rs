@@ -8,7 +8,7 @@ use crate::{
     calls::Calls,
     codec::Codec,
     context::ConnectionContext,
-    error::{AnswerError, CloseReason, Malformed},
+    error::{AnswerError, CloseReason, DroppedMessage, Malformed},
     fragment::FragmentStrategy,
     ids::{CorrelationId, RequestId, Side},
 };
@@ -109,7 +109,8 @@ pub trait WireframeProtocol {
     /// Encodes a frame once for all the connections that it is broadcast to: whole wire
     /// units, headers included, of [`max_frame_len`](crate::Limits::max_frame_len) bytes
     /// together at most. They are sent as they are, so they pass neither
-    /// [`before_send`](Self::before_send) nor the connection's codec and framing.
+    /// [`before_send`](Self::before_send) nor the connection's codec and framing. They must
+    /// carry no message id: each connection gives out its own.
     ///
     /// Asked once per broadcast. With `None`, the default, each connection encodes the
     /// frame as any other. That is also right for a frame whose payload is large: codecs
@@ -126,6 +127,9 @@ pub trait WireframeProtocol {
     /// Sees every outbound frame once, in wire order, just before it is encoded; but for
     /// those that [`encode_shared`](Self::encode_shared) has encoded. The default does
     /// nothing.
+    ///
+    /// Where messages go in fragments, a frame that it makes so long that it has to be split,
+    /// when none that is split may go, is [`Unencodable`](crate::Unencodable).
     fn before_send(&self, frame: &mut Self::Frame, ctx: &mut Context<'_, Self>) {
         let _ = (frame, ctx);
     }
@@ -135,6 +139,23 @@ pub trait WireframeProtocol {
     /// continues.
     fn on_control(&self, frame: Self::Frame, ctx: &mut Context<'_, Self>) -> Reaction<Self::Frame> {
         let _ = (frame, ctx);
+        Reaction::Continue
+    }
+
+    /// Reacts to the loss of a message that went in fragments: one of them was missing, or
+    /// the last did not come in time. It may have been a request, a reply, or a part of a
+    /// body; nobody knows, and who waits for it goes on waiting. A frame that it sends goes as
+    /// that of [`on_control`](Self::on_control). The default continues.
+    ///
+    /// It is not asked where answers go [`InOrder`](AnswerOrder::InOrder), nor for a message
+    /// without an id: the connection closes then. It should close as well where other frames
+    /// could be taken for those of the message: replies and bodies that name no id.
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Self::Frame> {
+        let _ = (message, ctx);
         Reaction::Continue
     }
 
@@ -180,6 +201,10 @@ pub trait WireframeProtocol {
 
     /// Runs once for every command that was handed to the application, after its last
     /// frame was encoded. The default does nothing.
+    ///
+    /// When the connection closes all commands end at once, with
+    /// [`Outcome::Disconnected`] unless they had failed before; so does one whose last frame
+    /// is under way in fragments, though all of these still go.
     fn on_command_end(&self, outcome: Outcome, ctx: &mut Context<'_, Self>) {
         let _ = (outcome, ctx);
     }

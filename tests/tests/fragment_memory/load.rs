@@ -5,8 +5,9 @@ use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 use allocation_counter::measure;
 use bytes::Bytes;
 use wireframe_proto::{
-    CloseReason, Codec, Config, Connection, ConnectionId, Event, FragmentMeta, FragmentStrategy,
-    FrameBuf, Instant, Malformed, Multiplexed, Peer, Role, Unencodable, View, WireframeProtocol,
+    AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Event, FragmentMeta,
+    FragmentStrategy, FrameBuf, Instant, Malformed, Multiplexed, Peer, Role, Unencodable, View,
+    WireframeProtocol,
 };
 
 pub(crate) const KIB: usize = 1024;
@@ -42,6 +43,9 @@ impl WireframeProtocol for Bare {
     type Codec = BareCodec;
     type Framing = Multiplexed;
     type Session = ();
+
+    /// Messages are dropped alone.
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
 
     fn codec(&self) -> BareCodec {
         BareCodec

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use tokio::{sync::watch, task::JoinHandle};
 use wireframe::{FragmentLimits, WireframeApp};
-use wireframe_tests::{ANSWER, GOODBYE, InOrderRecords, Raw, Record, on_each_runtime, soon, start};
+use wireframe_tests::{
+    ANSWER, GOODBYE, NOTICE, Raw, Record, Records, on_each_runtime, soon, start,
+};
 
 use super::{
     wire::{Wire, flagged, fragment, whole},
@@ -14,8 +16,8 @@ use super::{
 
 const ECHO: u32 = 1;
 
-fn app(wire: Wire) -> WireframeApp<InOrderRecords> {
-    let app = WireframeApp::with_protocol(InOrderRecords::default());
+fn app<const CORRELATED: bool>(wire: Wire) -> WireframeApp<Records<CORRELATED>> {
+    let app = WireframeApp::with_protocol(Records::default());
     let app = app.route(ECHO, async |body: Bytes| body);
     within(app, wire, FragmentLimits::default())
 }
@@ -67,7 +69,7 @@ impl Honest {
 /// The offence ends its connection with that last word, and no other.
 fn ends_its_connection_with(wire: Wire, offence: &[u8], word: &str) {
     on_each_runtime(|| async {
-        let server = start(app(wire)).await;
+        let server = start(app::<false>(wire)).await;
         let mut honest = Honest::connect(wire, server.address).await;
         let mut peer = Raw::connect(server.address).await;
         is_served(wire, &mut peer).await;
@@ -139,10 +141,19 @@ fn a_total_that_was_not_meant_is_malformed() {
 }
 
 #[test]
+fn a_gap_where_answers_go_in_order_is_malformed() {
+    // rule: REASM-4
+    let mut offence = fragment(1, 0, Some(10), false, b"12345");
+    offence.extend(fragment(1, 2, None, true, b"6789"));
+    let word = "malformed input: sequence gap: expected fragment 1, got 2";
+    ends_its_connection_with(Wire::Multiplexed, &offence, word);
+}
+
+#[test]
 fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
     // rule: REASM-1, REASM-4, REASM-5
     on_each_runtime(|| async {
-        let server = start(app(Wire::Multiplexed)).await;
+        let server = start(app::<true>(Wire::Multiplexed)).await;
         let mut peer = Raw::connect(server.address).await;
         let body = Record::new(ECHO, "from pieces").to_body();
         let total = Some(body.len() as u64);
@@ -164,6 +175,9 @@ fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
             piece(2, 2),
         ];
         peer.send(&units.concat()).await;
+        let notice = Wire::Multiplexed.answer(&mut peer, 0).await;
+        let told = "message 1 was dropped after 10 bytes: sequence gap: expected fragment 1, got 2";
+        assert_eq!(notice, Record::new(NOTICE, told));
         let answer = Wire::Multiplexed.answer(&mut peer, 0).await;
         assert_eq!(answer, Record::new(ECHO | ANSWER, "from pieces"));
         // No other answer comes before that to the next request.
@@ -190,7 +204,7 @@ fn an_end_between_two_fragments_says_what_is_missing() {
                 "peer closed inside a message, after 4 bytes",
             ),
         ] {
-            let server = start(app(wire)).await;
+            let server = start(app::<false>(wire)).await;
             let mut peer = Raw::connect(server.address).await;
             peer.send(&bytes).await;
             peer.end_output().await;

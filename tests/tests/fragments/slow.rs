@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use wireframe::{CloseReason, FragmentLimits, WireframeApp, testing::ManualClock};
 use wireframe_tests::{
-    ANSWER, GOODBYE, Gauge, InOrderRecords, Lone, Raw, Record, ended, on_one_thread, timed,
+    ANSWER, GOODBYE, Gauge, Lone, NOTICE, Raw, Record, Records, ended, on_one_thread, timed,
 };
 
 use super::{
@@ -26,8 +26,8 @@ struct Drip {
 }
 
 impl Drip {
-    async fn over(wire: Wire) -> Self {
-        let app = WireframeApp::with_protocol(InOrderRecords::default());
+    async fn over<const CORRELATED: bool>(wire: Wire) -> Self {
+        let app = WireframeApp::with_protocol(Records::<CORRELATED>::default());
         let app = app.route(ECHO, async |body: Bytes| body);
         let clock = ManualClock::new();
         let lone = timed(within(app, wire, FragmentLimits::default()), &clock).await;
@@ -64,27 +64,32 @@ impl Drip {
 }
 
 #[test]
-fn a_drip_without_an_id_ends_its_connection_at_the_deadline() {
+fn a_drip_where_answers_go_in_order_ends_its_connection_at_the_deadline() {
     // rule: REASM-5
     on_one_thread(async {
-        let wire = Wire::LenFlag;
-        let mut drip = Drip::over(wire).await;
-        drip.for_thirty_seconds(|_| flagged(false, b"x")).await;
-        let last = wire.answer(&mut drip.peer, 0).await;
-        let word = "a message was not completed in time";
-        assert_eq!((last.route, last.text()), (GOODBYE, word.to_owned()));
-        drip.peer.expect_end().await;
-        drop(drip.peer);
-        assert_eq!(ended(drip.driver).await, CloseReason::MessageTimedOut);
+        for wire in [Wire::LenFlag, Wire::Multiplexed] {
+            let mut drip = Drip::over::<false>(wire).await;
+            let piece = |n| match wire {
+                Wire::Multiplexed => fragment(7, n, (n == 0).then_some(99), false, b"x"),
+                _ => flagged(false, b"x"),
+            };
+            drip.for_thirty_seconds(piece).await;
+            let last = wire.answer(&mut drip.peer, 0).await;
+            let word = "a message was not completed in time";
+            assert_eq!((last.route, last.text()), (GOODBYE, word.to_owned()));
+            drip.peer.expect_end().await;
+            drop(drip.peer);
+            assert_eq!(ended(drip.driver).await, CloseReason::MessageTimedOut);
+        }
     });
 }
 
 #[test]
-fn a_drip_with_an_id_is_dropped_and_what_still_comes_of_it_is_absorbed() {
+fn a_drip_where_answers_are_correlated_is_dropped_and_what_still_comes_of_it_is_absorbed() {
     // rule: REASM-5
     on_one_thread(async {
         let wire = Wire::Multiplexed;
-        let mut drip = Drip::over(wire).await;
+        let mut drip = Drip::over::<true>(wire).await;
         let body = Record::new(ECHO, "from single bytes, a slow drip").to_body();
         let total = body.len();
         let piece = |n: u32| {
@@ -93,11 +98,15 @@ fn a_drip_with_an_id_is_dropped_and_what_still_comes_of_it_is_absorbed() {
             fragment(7, n, declared, at + 1 == total, &body[at..=at])
         };
         drip.for_thirty_seconds(piece).await;
+        let notice = wire.answer(&mut drip.peer, 0).await;
+        let told = "message 7 was dropped after 30 bytes: not whole in time";
+        assert_eq!(notice, Record::new(NOTICE, told));
+        let written = drip.gauge.borrow().written;
         // What is late: the rest of it, and all of it once more.
         for n in (30..).take(total - 30).chain(0..30).chain(30..42) {
             drip.send(&piece(n)).await;
         }
-        assert_eq!(drip.gauge.borrow().written, 0);
+        assert_eq!(drip.gauge.borrow().written, written);
         let request = wire.request(&Record::new(ECHO, "hello"));
         drip.send(&request).await;
         let answer = wire.answer(&mut drip.peer, 0).await;

@@ -131,7 +131,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.reading.at(self.now) + self.config.timeouts.body
     }
 
-    /// A body frame has arrived.
+    /// A body frame has arrived, with a payload of `len` bytes.
     pub(super) fn take_body(
         &mut self,
         frame: P::Frame,

@@ -115,7 +115,15 @@ impl<P: WireframeProtocol> Connection<P> {
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
-            && !self.commands.has_full_body()
+            && !self.bodies_are_full()
+    }
+
+    /// Whether a body has as many frames as may wait, or all of them as many bytes.
+    #[inline]
+    pub(super) fn bodies_are_full(&self) -> bool {
+        let (full, bytes) = (self.commands.full_bodies(), self.commands.body_bytes());
+        // Most of the time no body waits.
+        full as usize | bytes != 0 && (full > 0 || bytes >= self.config.body_bytes())
     }
 
     /// Whether input has provoked as much control output as may wait.

@@ -298,12 +298,12 @@ impl<P: WireframeProtocol> Connection<P> {
         Ok(None)
     }
 
-    /// Whether no command is in flight as a frame goes, nor was one when the connection
-    /// began to close.
+    /// Whether nothing is under way that a frame could belong to as it goes: no command, nor
+    /// was there one when the connection began to close, and no call without an id.
     #[inline]
     pub(super) fn is_unsolicited(&self) -> bool {
         let cuts_off = || matches!(&self.phase, Phase::Closing(closing) if closing.cuts_off);
-        self.commands.live() == 0 && !cuts_off()
+        self.commands.live() == 0 && !self.calls.awaits_unnamed() && !cuts_off()
     }
 
     /// Appends wire units that were encoded elsewhere, as they are.

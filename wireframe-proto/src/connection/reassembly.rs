@@ -10,11 +10,15 @@ use crate::{
         FragmentMeta, FragmentStrategy,
         reassembler::{Bounds, Reassembler, Taken},
     },
-    protocol::WireframeProtocol,
+    protocol::{AnswerOrder, WireframeProtocol},
     time::Instant,
 };
 
 impl<P: WireframeProtocol> Connection<P> {
+    /// Whether a message with an id may be dropped alone. Where answers go in order the next
+    /// one would be taken for one that is dropped.
+    const DROPS_ALONE: bool = matches!(P::ANSWERS, AnswerOrder::Correlated);
+
     /// Whether a unit belongs to a message, or says something of one that has to be judged.
     #[inline]
     pub(super) fn is_fragment(&self, meta: &FragmentMeta) -> bool {
@@ -30,7 +34,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.in_user_code = false;
         Bounds {
             refused: self.refused_messages.as_deref().copied(),
-            ..Bounds::new(&self.config, reuses_ids)
+            ..Bounds::new(&self.config, reuses_ids, Self::DROPS_ALONE)
         }
     }
 
@@ -64,11 +68,22 @@ impl<P: WireframeProtocol> Connection<P> {
         let (behind, received) = (self.receive.len(), self.counters.bytes_received);
         let before = received.saturating_sub((behind + payload.len()) as u64);
         let from = reassembler.moment(self.now, before);
-        let taken = reassembler.take(meta, payload, from, &bounds);
-        if let Ok(Taken::Dropped(message)) = &taken {
-            tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
-        }
-        taken
+        reassembler.take(meta, payload, from, &bounds)
+    }
+
+    /// Tells the protocol, and then the driver, of a message of which a fragment is missing.
+    #[cold]
+    pub(super) fn note_gap(&mut self, message: DroppedMessage) -> Event<P::Frame> {
+        tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
+        self.note_dropped(message)
+    }
+
+    fn note_dropped(&mut self, message: DroppedMessage) -> Event<P::Frame> {
+        let reaction = self.hook(None, |protocol, ctx| {
+            protocol.on_message_dropped(&message, ctx)
+        });
+        self.react(reaction);
+        Event::MessageDropped(message)
     }
 
     /// When the first of the messages that have begun must be whole.
@@ -89,23 +104,26 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Drops the messages that are not whole by now, though they should be.
+    /// Drops the messages that are not whole by now, though they should be; as long as
+    /// what the protocol says to that has room.
     #[cold]
     pub(super) fn expire_messages(&mut self) {
         let bounds = self.bounds();
-        while let Some(reassembler) = &mut self.reassembler
+        while !self.control_is_full()
+            && let Some(reassembler) = &mut self.reassembler
             && let at = reassembler.moment(self.now, self.counters.bytes_received)
             && let Some((id, received)) = reassembler.expire(at, &bounds)
         {
             crate::steps::step();
             let connection = self.peer.id;
             tracing::warn!(%connection, message = id, received, "a message was not whole in time");
-            let Some(id) = id else {
+            let Some(id) = id.filter(|_| Self::DROPS_ALONE) else {
                 return self.close_with_goodbye(CloseReason::MessageTimedOut);
             };
             let why = DropReason::TimedOut;
             let message = DroppedMessage { id, received, why };
-            self.events.push_back(Event::MessageDropped(message));
+            let event = self.note_dropped(message);
+            self.events.push_back(event);
         }
     }
 

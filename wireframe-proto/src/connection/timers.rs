@@ -165,8 +165,10 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Whether an engine that does not read waits for its peer nevertheless, and not for
-    /// an application that is slow.
+    /// an application that is slow: whoever awaits a frame of a body while others fill what
+    /// there is for bodies does, because the peer has sent those first. Who is to read them
+    /// may be waiting for that one.
     fn waits_for_peer(&self) -> bool {
-        self.commands.wait_for_peer() && !self.control_is_full()
+        (self.bodies_are_full() || self.commands.wait_for_peer()) && !self.control_is_full()
     }
 }

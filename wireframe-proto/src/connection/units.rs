@@ -5,7 +5,6 @@ use bytes::{Buf, Bytes};
 use super::Connection;
 use crate::{
     error::{CloseReason, LimitExceeded, Malformed},
-    event::Event,
     fragment::{FragmentMeta, FragmentStrategy, reassembler::Taken},
     ids::Side,
     protocol::WireframeProtocol,
@@ -46,7 +45,8 @@ impl<P: WireframeProtocol> Connection<P> {
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Whole(meta, message)) => return Some((meta, message)),
                 Ok(Taken::Dropped(message)) => {
-                    self.events.push_back(Event::MessageDropped(message));
+                    let event = self.note_gap(message);
+                    self.events.push_back(event);
                     return None;
                 }
                 Err(reason) => {

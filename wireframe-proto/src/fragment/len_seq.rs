@@ -21,10 +21,69 @@ const MAX_PAYLOAD: usize = 0xff_ffff;
 /// messages may be so long: what exceeds one packet cannot be split otherwise.
 ///
 /// Both directions count packets with one counter, modulo 256. A message that this end
-/// sends while no command is in flight begins at 0; every other packet has the number
-/// after the last. A packet that comes has that number too, or begins a message at 0;
-/// any other is [`Malformed`]. So what comes must not be read before its turn: a
-/// protocol over this framing classifies every command as `exclusive`.
+/// sends while no command is in flight, and no call awaits its reply, begins at 0; every
+/// other packet has the number after the last. A packet that comes has that number too, or
+/// begins a message at 0; any other is [`Malformed`]. So what comes must not be read before
+/// its turn: a protocol over this framing classifies every command as `exclusive`, and its
+/// client makes one call after the other, without ids.
+///
+/// # What goes on with a conversation
+///
+/// Commands and calls are all that the engine knows of. So a client that makes calls, and
+/// sends what belongs to a call until its reply has ended, counts right, but for what answers
+/// a greeting of the server: that is a call, which would begin at 0. A framing of your own
+/// says so by the frame:
+///
+/// ```
+/// # use std::num::NonZeroUsize;
+/// use wireframe_proto::{FragmentMeta, FragmentStrategy, LenSeq16M, Malformed, Unencodable};
+///
+/// enum Packet {
+///     HandshakeResponse,
+///     Query,
+/// }
+///
+/// #[derive(Clone, Default)]
+/// struct MySql(LenSeq16M);
+///
+/// impl FragmentStrategy<Packet> for MySql {
+///     fn encode_header(
+///         &mut self,
+///         dst: &mut Vec<u8>,
+///         packet: &Packet,
+///         meta: &FragmentMeta,
+///     ) -> Result<(), Unencodable> {
+///         let mut meta = meta.clone();
+///         meta.unsolicited &= !matches!(packet, Packet::HandshakeResponse);
+///         self.0.encode_header(dst, packet, &meta)
+///     }
+///
+///     // The others hand on what they are asked.
+///     fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
+///         FragmentStrategy::<Packet>::decode_header(&mut self.0, src)
+///     }
+///
+///     fn max_fragment_payload(&self, packet: &Packet) -> Option<NonZeroUsize> {
+///         self.0.max_fragment_payload(packet)
+///     }
+///
+///     fn ends_with_short_fragment(&self) -> bool {
+///         FragmentStrategy::<Packet>::ends_with_short_fragment(&self.0)
+///     }
+/// }
+///
+/// // The server greets with packet 0, and says that all is well with packet 2.
+/// let mut framing = MySql::default();
+/// let mut wire = Vec::new();
+/// let mut meta = FragmentMeta::whole(7);
+/// meta.unsolicited = true;
+/// framing.decode_header(&[74, 0, 0, 0])?;
+/// framing.encode_header(&mut wire, &Packet::HandshakeResponse, &meta)?;
+/// framing.decode_header(&[9, 0, 0, 2])?;
+/// framing.encode_header(&mut wire, &Packet::Query, &meta)?;
+/// assert_eq!(wire, [7, 0, 0, 1, 7, 0, 0, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LenSeq16M {
     /// The number of the next packet of either direction.

@@ -22,8 +22,9 @@ pub struct FragmentLimits {
     /// of a message divided by 256, and 16 more.
     pub max_fragments_per_message: Option<NonZeroUsize>,
     /// From the first fragment of a message to its last, plus 1 s per 256 KiB that the
-    /// connection receives meanwhile. A message with an id is dropped then, one without ends
-    /// the connection. Default 30 s.
+    /// connection receives meanwhile. Where answers are
+    /// [`Correlated`](crate::AnswerOrder::Correlated) a message with an id is dropped then;
+    /// any other ends the connection. Default 30 s.
     pub reassembly_timeout: Duration,
 }
 

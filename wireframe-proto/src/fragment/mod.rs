@@ -40,8 +40,10 @@ pub struct FragmentMeta {
     /// Whether the unit belongs to no message under way, whatever its id, and is delivered
     /// at once.
     pub alone: bool,
-    /// Outbound: no command was in flight when the message began, or, for a last word, when
-    /// the connection began to close. All its units say so.
+    /// Outbound: nothing was under way that the message could belong to when it began. No
+    /// command was in flight, and no call of this end without an id had been sent and awaited
+    /// its reply; or, for a last word, no command was in flight when the connection began to
+    /// close. All its units say so.
     pub unsolicited: bool,
 }
 
@@ -136,7 +138,10 @@ pub trait FragmentStrategy<F> {
     /// that are both split never mix unless they have ids.
     ///
     /// The default is no. The answer must depend on the frames alone: while a message is
-    /// under way it is asked for each frame that could go next.
+    /// under way it is asked for each frame that could go next. That has not passed
+    /// [`correlate`](crate::WireframeProtocol::correlate) and
+    /// [`before_send`](crate::WireframeProtocol::before_send) yet, so what these change must
+    /// not matter.
     fn may_interrupt(&self, message: &F, other: &F) -> bool {
         let _ = (message, other);
         false

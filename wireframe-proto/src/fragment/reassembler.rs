@@ -38,10 +38,12 @@ pub(crate) struct Bounds {
     pub(crate) reuses_ids: bool,
     /// No message may begin that is not whole at once.
     pub(crate) refused: Option<LimitExceeded>,
+    /// A message with an id may be dropped alone.
+    pub(crate) drops_alone: bool,
 }
 
 impl Bounds {
-    pub(crate) fn new(config: &Config, reuses_ids: bool) -> Self {
+    pub(crate) fn new(config: &Config, reuses_ids: bool, drops_alone: bool) -> Self {
         Self {
             message_size: config.message_size(),
             messages: config.fragments.max_partial_messages.get(),
@@ -51,6 +53,7 @@ impl Bounds {
             timeout: config.fragments.reassembly_timeout,
             reuses_ids,
             refused: None,
+            drops_alone,
         }
     }
 }
@@ -214,7 +217,7 @@ impl Reassembler {
         let partial = match place {
             Place::Begins => None,
             Place::Continues(index) => self.places.get(index as usize),
-            Place::Gap { expected, .. } if meta.msg_id.is_none() => {
+            Place::Gap { expected, .. } if meta.msg_id.is_none() || !bounds.drops_alone => {
                 let got = meta.seq.unwrap_or_default();
                 let gap = DropReason::SequenceGap { expected, got };
                 return Err(malformed(format!("{gap}")));

@@ -21,7 +21,9 @@ use crate::{frame::PayloadFrame, sync::Arc};
 /// What a frame of the body is, is said by the protocol's
 /// [`classify`](wireframe_proto::WireframeProtocol::classify). At most
 /// [`Limits::max_body_frames`](wireframe_proto::Limits::max_body_frames) of them wait for
-/// the handler, then the peer has to. Whether the handler takes frames
+/// the handler, and of all bodies of the connection about
+/// [`Limits::max_body_bytes`](wireframe_proto::Limits::max_body_bytes), then the peer has
+/// to. Whether the handler takes frames
 /// ([`next`](Self::next), or as a [`Stream`]) or, where frames carry payloads, bytes (as an
 /// [`AsyncRead`]), it gets each of them once, in order. Dropped, or when the command ends,
 /// what is left of the body is read and discarded.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use wireframe_proto::{
-    AnswerError, AnswerOrder, CloseReason, Context, CorrelationId, Outcome, Preamble, Priority,
-    PushSink, PushTiming, Reaction, Refusal, Rejected, Role, View, WireframeProtocol,
+    AnswerError, AnswerOrder, CloseReason, Context, CorrelationId, DroppedMessage, Outcome,
+    Preamble, Priority, PushSink, PushTiming, Reaction, Refusal, Rejected, Role, View,
+    WireframeProtocol,
 };
 
 use crate::{
@@ -116,6 +117,16 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
 
     fn on_control(&self, frame: P::Frame, ctx: &mut Context<'_, Self>) -> Reaction<P::Frame> {
         self.hook(ctx, |protocol, ctx| protocol.on_control(frame, ctx))
+    }
+
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<P::Frame> {
+        self.hook(ctx, |protocol, ctx| {
+            protocol.on_message_dropped(message, ctx)
+        })
     }
 
     fn handle_error(

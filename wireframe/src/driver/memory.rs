@@ -85,6 +85,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         if asked.has_memory() {
             self.mailbox.wake_after_shortage();
+            // It may have come in the midst of a run, which has looked before.
+            self.look_at_budget();
         }
     }
 

@@ -100,23 +100,27 @@ fn a_full_body_makes_the_peer_wait_until_its_handler_takes_a_frame() {
         }
         Ok("done")
     }
-    let limits = config(|c| c.limits.max_body_frames = nonzero(2));
-    let mut rig = Rig::new(text(&Text::default()).config(limits).route(1, late));
-    rig.peer
-        .send(&request("1", &["+a", "~early", "+b", "~late", "+."]));
-    assert_eq!(
-        rig.heard(),
-        ["~early"],
-        "behind a full body nothing is decoded"
-    );
-    rig.push.try_push(Priority::Low, line("!push")).unwrap();
-    assert_eq!(rig.heard(), ["!push"], "but output goes on");
-    rig.advance(secs(59));
-    assert_eq!(rig.heard(), [""; 0]);
-    rig.advance(secs(1));
-    assert_eq!(rig.heard(), ["~late"]);
-    rig.advance(secs(120));
-    assert_eq!(rig.heard(), ["1:done"]);
+    for limits in [
+        config(|c| c.limits.max_body_frames = nonzero(2)),
+        config(|c| c.limits.max_body_bytes = Some(nonzero(4))),
+    ] {
+        let mut rig = Rig::new(text(&Text::default()).config(limits).route(1, late));
+        rig.peer
+            .send(&request("1", &["+a", "~early", "+b", "~late", "+."]));
+        assert_eq!(
+            rig.heard(),
+            ["~early"],
+            "behind a full body nothing is decoded"
+        );
+        rig.push.try_push(Priority::Low, line("!push")).unwrap();
+        assert_eq!(rig.heard(), ["!push"], "but output goes on");
+        rig.advance(secs(59));
+        assert_eq!(rig.heard(), [""; 0]);
+        rig.advance(secs(1));
+        assert_eq!(rig.heard(), ["~late"]);
+        rig.advance(secs(120));
+        assert_eq!(rig.heard(), ["1:done"]);
+    }
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn what_the_framing_says_about_a_unit_reaches_the_codec() {
 }
 
 #[test]
-fn what_goes_while_no_command_is_in_flight_is_unsolicited() {
+fn what_goes_while_no_command_or_call_is_under_way_is_unsolicited() {
     // rule: FRAME-3
     let mut connection = connection();
     let push = |connection: &mut Connection<Bare>| {
@@ -170,6 +170,12 @@ fn what_goes_while_no_command_is_in_flight_is_unsolicited() {
     connection.answer(command.id, said(b'a', "answer")).unwrap();
     assert_eq!(sent(&mut connection), b"\x06a\x00answer");
     assert_eq!(push(&mut connection), b"\x04p\x01push");
+    // A call with an id says by that what belongs to it.
+    for (id, then) in [(Some(CorrelationId(5)), 1), (None, 0)] {
+        connection.call(said(b'p', "call"), id).unwrap();
+        assert_eq!(sent(&mut connection), b"\x04p\x01call");
+        assert_eq!(push(&mut connection)[2], then);
+    }
 }
 
 #[test]

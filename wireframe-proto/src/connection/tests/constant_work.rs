@@ -126,6 +126,33 @@ fn a_body_frame_costs_the_same_beside_a_thousand_commands() {
 }
 
 #[test]
+fn bytes_of_bodies_cost_the_same_beside_a_thousand_bodies() {
+    // rule: LIM-9, REQ-3
+    let steps = [3, 1_000].map(|live| {
+        let (mut link, commands) = with_commands(live);
+        let config = alloc::sync::Arc::make_mut(&mut link.connection.config);
+        config.limits.max_body_bytes = Some(nonzero(4 * usize::from(live) + 100));
+        let frame = |id, len| Frame::new(Kind::Body, alloc::vec![0; len]).with_id(id);
+        // Each has a frame, of four bytes.
+        link.receive(&(1..=live).map(|id| frame(id, 0)).collect::<Vec<_>>());
+        link.events();
+        counting::of(|| {
+            link.receive(&[frame(1, 60), frame(1, 60), frame(2, 60)]);
+            link.events();
+            assert!(!link.connection.wants().read);
+            link.connection.next_body(commands[1].id, link.now);
+            link.connection.drop_body(commands[0].id);
+            link.connection
+                .answer(commands[2].id, Frame::numbered(1))
+                .unwrap();
+            link.events();
+            assert!(link.connection.wants().read);
+        })
+    });
+    assert_eq!(steps[0], steps[1]);
+}
+
+#[test]
 fn calls_cost_the_same_beside_a_thousand_calls() {
     // rule: LIM-9
     let steps = [1, 1_000].map(|live| {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{
     fragments::{self, Framed},
     preamble::arrow,
-    support::{Correlated, Frame, Hook, InOrder, Kind, Link},
+    support::{Correlated, Frame, Hook, InOrder, Kind, Link, Test},
     upgrade,
 };
 use crate::{
@@ -124,6 +124,7 @@ fn tight() -> Config {
     let mut config = Config::default();
     config.limits.max_held_back = nonzero(2);
     config.limits.max_body_frames = nonzero(2);
+    config.limits.max_body_bytes = Some(nonzero(12));
     config.limits.max_control = nonzero(2);
     config.limits.max_frame_len = nonzero(40);
     config
@@ -162,12 +163,13 @@ fn correlated(chunks: &[&[u8]]) -> Seen<Frame> {
 }
 
 /// The same over a framing that splits.
-fn in_fragments(chunks: &[&[u8]]) -> Seen<Frame> {
-    let inner = Correlated {
+fn in_fragments<const CORRELATED: bool>(chunks: &[&[u8]]) -> Seen<Frame> {
+    let inner = Test::<CORRELATED> {
         on_control: Reaction::Send,
+        on_dropped: |_| Reaction::Send(Frame::numbered(3_000)),
         stream_end: Some(Frame::numbered(1_000)),
         goodbye: Some(Frame::numbered(2_000)),
-        ..Correlated::default()
+        ..Test::default()
     };
     let framing = fragments::multiplexed(5);
     run(Framed { inner, framing }, chunks)
@@ -378,9 +380,11 @@ proptest! {
         cuts.extend([0, wire.len()]);
         cuts.sort_unstable();
         let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
-        prop_assert_eq!(in_fragments(&chunks), in_fragments(&[&wire]));
         let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-        prop_assert_eq!(in_fragments(&bytes), in_fragments(&[&wire]));
+        for run in [in_fragments::<true>, in_fragments::<false>] {
+            prop_assert_eq!(run(&chunks), run(&[&wire]));
+            prop_assert_eq!(run(&bytes), run(&[&wire]));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod any_output;
 mod bare_protocol;
 mod between_commands;
 mod bodies;
+mod body_bytes;
 mod buffers;
 mod command_ends;
 mod constant_work;

@@ -177,6 +177,7 @@ pub(super) fn config(caller: bool, ends: bool, tiny: usize) -> Config {
     limits.max_in_flight = (tiny != 3).then(|| nonzero(tiny));
     limits.max_held_back = nonzero(2);
     limits.max_body_frames = nonzero(tiny);
+    limits.max_body_bytes = Some(nonzero(9 * tiny));
     limits.response_slot = nonzero(tiny);
     limits.max_control = nonzero(2);
     limits.high_water = nonzero(30);

@@ -10,9 +10,9 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, DeadlineReason, Event, Filled, FragmentMeta, FrameBuf, Instant, LengthDelimited,
-    Malformed, Outcome, Peer, Preamble, PushTiming, Reaction, RequestInfo, Role, Unencodable, View,
-    WireframeProtocol,
+    CorrelationId, DeadlineReason, DroppedMessage, Event, Filled, FragmentMeta, FrameBuf, Instant,
+    LengthDelimited, Malformed, Outcome, Peer, Preamble, PushTiming, Reaction, RequestInfo, Role,
+    Unencodable, View, WireframeProtocol,
 };
 
 /// What a frame is, as its first byte says.
@@ -152,6 +152,7 @@ pub(super) enum Hook {
     Preamble(Vec<u8>),
     BeforeSend(Frame),
     Control(Frame),
+    MessageDropped(DroppedMessage),
     /// The error as text.
     Error(String),
     UnknownRoute(Frame),
@@ -172,6 +173,7 @@ pub(super) struct Test<const CORRELATED: bool, const BETWEEN: bool = false> {
     /// Logged only if it is set.
     pub(super) preamble: Option<TakePreamble>,
     pub(super) on_control: fn(Frame) -> Reaction<Frame>,
+    pub(super) on_dropped: fn(&DroppedMessage) -> Reaction<Frame>,
     pub(super) on_error: fn(AnswerError<u8>) -> Reaction<Frame>,
     pub(super) on_unknown_route: fn(Frame) -> Reaction<Frame>,
     pub(super) stream_end: Option<Frame>,
@@ -194,6 +196,7 @@ impl<const CORRELATED: bool, const BETWEEN: bool> Default for Test<CORRELATED, B
         Self {
             preamble: None,
             on_control: |_| Reaction::Continue,
+            on_dropped: |_| Reaction::Continue,
             on_error: |_| Reaction::Continue,
             on_unknown_route: |_| Reaction::Continue,
             stream_end: None,
@@ -313,6 +316,15 @@ impl<const CORRELATED: bool, const BETWEEN: bool> WireframeProtocol for Test<COR
     fn on_control(&self, frame: Frame, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {
         self.log(&Hook::Control(frame.clone()), ctx);
         (self.on_control)(frame)
+    }
+
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Frame> {
+        self.log(&Hook::MessageDropped(*message), ctx);
+        (self.on_dropped)(message)
     }
 
     fn handle_error(&self, error: AnswerError<u8>, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {

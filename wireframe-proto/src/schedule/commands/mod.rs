@@ -52,9 +52,9 @@ pub(crate) struct Command<F> {
 /// The rest of a command, which follows it in frames of its own.
 #[derive(Debug)]
 pub(crate) struct BodyState<F> {
-    /// Frames that have come, each with its length on the wire.
+    /// Frames that wait for the handler, each with the length of its payload.
     frames: VecDeque<(F, usize)>,
-    /// Those lengths together.
+    /// The sum of these lengths.
     bytes: usize,
     /// The last frame has arrived.
     pub(crate) complete: bool,
@@ -118,9 +118,9 @@ pub(crate) struct Commands<F> {
     exclusives: VecDeque<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
-    /// Bodies that are full.
+    /// Bodies that have as many frames as may wait.
     full_bodies: u32,
-    /// Bytes of the frames in all bodies.
+    /// Payload bytes of the body frames that wait, of all commands.
     body_bytes: usize,
     /// Commands by correlation id; made when the first body frame names one.
     by_id: Option<Box<HashMap<CorrelationId, u32>>>,
@@ -180,13 +180,17 @@ impl<F> Commands<F> {
         self.held_bytes
     }
 
-    pub(crate) fn has_full_body(&self) -> bool {
-        self.full_bodies > 0
+    pub(crate) fn full_bodies(&self) -> u32 {
+        self.full_bodies
     }
 
     /// Bytes of frames that wait here: of commands that are held back, and in bodies.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.held_bytes + self.body_bytes
+    }
+
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body_bytes
     }
 
     pub(crate) fn awaited(&self) -> usize {

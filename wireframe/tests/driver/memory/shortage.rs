@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    pin::Pin,
     task::{Context, Waker},
 };
 
@@ -11,10 +12,10 @@ use wireframe::{
     Client, CloseReason, Driver, Envelope, Heartbeat,
     Priority::{High, Low},
     PushPolicy, Pushed, Response, TryPushError, WireframeApp,
-    testing::link,
+    testing::{Link, link},
 };
 
-use super::{Blob, One, World, begins, blob, unit, whole};
+use super::{Blob, One, Uploads, World, begins, blob, unit, whole};
 use crate::rig::secs;
 
 /// Another connection, which holds all there is.
@@ -268,4 +269,34 @@ fn a_driver_that_has_ended_holds_nothing_even_if_it_is_kept() {
     push.connection().abort();
     assert!(driver.as_mut().poll(cx).is_ready());
     assert_eq!(world.budget.used(), 0);
+}
+
+#[test]
+fn a_connection_that_is_told_of_memory_in_the_midst_of_a_run_reads_on() {
+    // rule: LIM-6
+    type Victim = Pin<Box<Driver<Uploads, Link>>>;
+    let (sender, victims) = async_channel::bounded::<Victim>(1);
+    let world = World::with(10_000, |app| {
+        app.on_connect(move || {
+            let victims = victims.clone();
+            // The first to listen ends the victim.
+            async move { drop(victims.recv().await) }
+        })
+    });
+    let mut upload = world.open();
+    world.send(&mut upload, &begins(9_000, &[b'?'; 1_000]));
+    let (near, mut peer) = link(1 << 20);
+    let victim = Driver::server(&world.app, near, None, &world.simulation.environment());
+    let mut victim = Box::pin(victim);
+    peer.send(&begins(20_000, &[1; 6_000]));
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(victim.as_mut().poll(cx).is_pending());
+    world.send(&mut upload, &unit(1, 1, None, false, &[b'?'; 4_000]));
+    assert_eq!(world.budget.used(), 2_000 + 12_000, "it does not read");
+
+    sender.try_send(victim).unwrap();
+    world.simulation.run();
+    assert_eq!(world.budget.used(), 9_000, "it has read on");
+    world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 4_000]));
+    assert_eq!(upload.heard(), [[b'?'; 9_000]]);
 }

@@ -36,6 +36,7 @@ fn protocol<const C: bool, const B: bool>(has_preamble: bool) -> Test<C, B> {
     Test {
         preamble: has_preamble.then_some(arrow),
         on_control: |frame| reaction(frame.route),
+        on_dropped: |message| reaction(u8::try_from(message.id % 8).unwrap()),
         on_error: |error| match error {
             crate::AnswerError::Protocol(code) => reaction(code),
             crate::AnswerError::Unencodable(error) => {

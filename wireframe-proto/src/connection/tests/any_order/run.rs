@@ -239,6 +239,10 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
         assert!(engine.commands_in_flight() <= in_flight);
         assert!(engine.commands_held_back() <= limits.max_held_back.get());
         assert!(engine.control.len() <= limits.max_control.get() + 1);
+        let body_bytes = engine.commands.body_bytes();
+        assert_eq!(body_bytes, engine.commands.count_body_bytes());
+        let most = engine.config.body_bytes() - 1 + limits.max_frame_len.get();
+        assert!(body_bytes <= most, "{body_bytes} bytes of bodies");
         assert!(engine.events.len() <= 8 + in_flight, "events pile up");
         // A unit that crosses the mark, and a last word.
         assert!(engine.transmit.len() <= limits.high_water.get() + 4 * 64);
@@ -321,6 +325,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
         assert_eq!(engine.wants(), crate::Wants::default());
         assert_eq!(engine.poll_timeout(), None);
         assert_eq!(engine.poll_event(now), None);
+        assert_eq!(engine.commands.body_bytes(), 0);
         let refused = engine.push(Priority::High, Frame::numbered(1)).unwrap_err();
         assert_eq!(refused.reason, Refusal::Closed);
         for info in &self.commands {

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod cut_off;
+mod dropped;
 mod hostile;
 mod large_answer;
 mod packets;
@@ -18,8 +19,8 @@ use bytes::Bytes;
 use super::support::{Frame, Hook, Link, TestCodec};
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf, Instant,
-    Malformed, Multiplexed, Outcome, Peer, Preamble, Priority, PushTiming, Reaction, Role,
+    CorrelationId, DroppedMessage, Event, FairnessConfig, FragmentMeta, FragmentStrategy, FrameBuf,
+    Instant, Malformed, Multiplexed, Outcome, Peer, Preamble, Priority, PushTiming, Reaction, Role,
     Unencodable, View, WireframeProtocol, config::nonzero,
 };
 
@@ -51,6 +52,8 @@ impl<S: FragmentStrategy<Bytes> + Clone> WireframeProtocol for Raw<S> {
     type Codec = RawCodec;
     type Framing = S;
     type Session = ();
+
+    const ANSWERS: AnswerOrder = AnswerOrder::Correlated;
 
     fn codec(&self) -> RawCodec {
         RawCodec
@@ -232,6 +235,14 @@ where
 
     fn on_control(&self, frame: Frame, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {
         self.inner.on_control(frame, ctx)
+    }
+
+    fn on_message_dropped(
+        &self,
+        message: &DroppedMessage,
+        ctx: &mut Context<'_, Self>,
+    ) -> Reaction<Frame> {
+        self.inner.on_message_dropped(message, ctx)
     }
 
     fn handle_error(&self, error: AnswerError<u8>, ctx: &mut Context<'_, Self>) -> Reaction<Frame> {

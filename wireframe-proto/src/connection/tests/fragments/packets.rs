@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::support::{Frame, InOrder, Kind, Link};
-use super::{Framed, RawConnection, events, feed, over, raw, units};
+use super::{Framed, RawConnection, events, feed, over, raw, reviewed::numbers, units};
 use crate::{
-    CloseReason, Config, End, Event, FragmentMeta, FragmentStrategy, LenSeq16M, Malformed,
-    Unencodable, config::nonzero,
+    Body, CloseReason, Config, ConnectionId, End, Event, FragmentMeta, FragmentStrategy, LenSeq16M,
+    Malformed, Peer, Priority, State, Unencodable, config::nonzero,
 };
 
 /// What a client sends over numbered packets.
@@ -54,6 +54,95 @@ fn ten_thousand_packets_wrap_the_number_and_lose_no_byte() {
     assert_eq!(link.started().len(), 1);
 }
 
+/// The route of the frame with which a client answers the server's greeting.
+const HANDSHAKE: u8 = 9;
+
+/// Numbered packets, of which the answer to a greeting goes on with it.
+#[derive(Clone, Default)]
+struct Greeted(LenSeq16M);
+
+impl FragmentStrategy<Frame> for Greeted {
+    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
+        FragmentStrategy::<Frame>::decode_header(&mut self.0, src)
+    }
+
+    fn encode_header(
+        &mut self,
+        dst: &mut Vec<u8>,
+        frame: &Frame,
+        meta: &FragmentMeta,
+    ) -> Result<(), Unencodable> {
+        let mut meta = meta.clone();
+        meta.unsolicited &= frame.route != HANDSHAKE;
+        self.0.encode_header(dst, frame, &meta)
+    }
+}
+
+/// Everything that one end has to say goes to the other: the numbers of its packets.
+fn deliver(
+    from: &mut Link<Framed<InOrder, Greeted>>,
+    to: &mut Link<Framed<InOrder, Greeted>>,
+) -> Vec<u8> {
+    let wire = from.sent_bytes();
+    to.receive_bytes(&wire);
+    numbers(&wire)
+}
+
+#[test]
+fn client_and_server_count_the_packets_of_a_conversation_together() {
+    // rule: FRAG-4
+    let mut server = over(Greeted::default(), InOrder::default());
+    let protocol = Framed {
+        inner: InOrder::default(),
+        framing: Greeted::default(),
+    };
+    let peer = Peer::server_of(ConnectionId(1));
+    let mut client = Link::of(peer, Config::default(), protocol);
+    let command = |route| Frame::new(Kind::Exclusive, []).with_route(route);
+    let reply = |last| Frame::new(if last { Kind::LastReply } else { Kind::Reply }, []);
+
+    // The server greets, and the client says who it is.
+    server
+        .connection
+        .push(Priority::High, Frame::numbered(0))
+        .unwrap();
+    assert_eq!(deliver(&mut server, &mut client), [0]);
+    assert!(matches!(client.events()[..], [Event::Push(_)]));
+    client.connection.call(command(HANDSHAKE), None).unwrap();
+    assert_eq!(deliver(&mut client, &mut server), [1]);
+    let login = server.started()[0];
+    server.connection.answer(login.id, reply(true)).unwrap();
+    assert_eq!(deliver(&mut server, &mut client), [2]);
+    assert!(matches!(
+        client.events()[..],
+        [Event::Reply { last: true, .. }]
+    ));
+
+    // Each query begins anew; one asks for a file, which the client sends along.
+    for _ in 0..2 {
+        client.connection.call(command(1), None).unwrap();
+        assert_eq!(deliver(&mut client, &mut server), [0]);
+        let load = server.started()[0];
+        server.connection.respond(load.id, reply(false)).unwrap();
+        assert_eq!(deliver(&mut server, &mut client), [1]);
+        client.events();
+        for (kind, number) in [(Kind::Body, 2), (Kind::LastBody, 3)] {
+            let pending = server.connection.next_body(load.id, server.now);
+            assert_eq!(pending, Body::Pending);
+            let piece = Frame::new(kind, []);
+            client.connection.push(Priority::Low, piece).unwrap();
+            assert_eq!(deliver(&mut client, &mut server), [number]);
+            assert_eq!(server.events(), [Event::Body(load)]);
+            server.connection.next_body(load.id, server.now);
+        }
+        server.connection.answer(load.id, reply(true)).unwrap();
+        assert_eq!(deliver(&mut server, &mut client), [4]);
+        client.events();
+    }
+    assert_eq!(client.connection.state(), State::Active);
+    assert_eq!(server.connection.state(), State::Active);
+}
+
 #[test]
 fn a_wrong_packet_number_ends_the_connection() {
     // rule: FRAG-4
@@ -71,7 +160,7 @@ fn a_packet_longer_than_a_frame_may_be_is_not_cut_otherwise() {
     // rule: FRAG-4, FRAME-6
     let mut sender = raw(LenSeq16M::default(), Config::default());
     let message = Bytes::from(alloc::vec![0; 16_777_215]);
-    sender.push(crate::Priority::Low, message).unwrap();
+    sender.push(Priority::Low, message).unwrap();
     assert_eq!(super::output(&mut sender), []);
     let [Event::Undelivered(undelivered)] = &events(&mut sender)[..] else {
         panic!();

@@ -182,7 +182,7 @@ fn a_message_has_its_time_while_its_fragments_wait_behind_an_exclusive_request()
 #[test]
 fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
     // rule: REASM-5, RESP-7
-    let mut link = over(Multiplexed::new(), InOrder::default());
+    let mut link = over(Multiplexed::new(), Correlated::default());
     let exclusive = Frame::new(Kind::Exclusive, []).wire().split_off(4);
     link.receive_bytes(&fragment(1, 0, Some(9), false, b"a"));
     assert_eq!(link.events(), []);
@@ -299,7 +299,8 @@ fn answering(goodbye: Option<Frame>) -> (Link<Framed<InOrder, LenSeq16M>>, crate
     (link, command)
 }
 
-fn numbers(wire: &[u8]) -> Vec<u8> {
+/// The numbers of short packets.
+pub(super) fn numbers(wire: &[u8]) -> Vec<u8> {
     let mut numbers = vec![];
     let mut rest = wire;
     while let Some((&[len, 0, 0, number], payload)) = rest.split_first_chunk() {

@@ -15,6 +15,7 @@ const BOUNDS: Bounds = Bounds {
     timeout: Duration::from_millis(100),
     reuses_ids: false,
     refused: None,
+    drops_alone: true,
 };
 
 /// The beginning.

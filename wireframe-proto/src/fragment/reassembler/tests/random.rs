@@ -91,6 +91,7 @@ fn bounds() -> impl Strategy<Value = (Bounds, usize)> {
             timeout: Duration::from_millis(100),
             reuses_ids,
             refused: None,
+            drops_alone: true,
         };
         (bounds, unit)
     })
