@@ -293,9 +293,9 @@ async fn fragments<R: Runtime>() {
                 next(2, 1, true, "irst 1"),
             ],
         ),
-        // A gap drops the message, and nothing else.
+        // What comes twice is ignored.
         on_wire(
-            &[first(9, 9, "1 x"), next(9, 2, true, "yz"), whole("1 b")],
+            &[first(9, 3, "1 "), first(9, 3, "1 "), next(9, 1, true, "b")],
             &[whole("echo 1 b")],
         ),
         // A message that is not whole in the end.
