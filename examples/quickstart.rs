@@ -73,16 +73,18 @@ pub(crate) async fn run<R: Runtime>(
     }
 }
 
+// ANCHOR: serve
 async fn serve<R: Runtime>(
     address: impl Into<Address>,
     ctrl_c: impl Future<Output = io::Result<()>> + Send + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let server = Server::<R>::bind(address).await?.shutdown_on(ctrl_c);
     println!("serving on {}", server.local_addr()?);
-    server.serve(app()).await?;
-    println!("drained");
+    let report = server.serve(app()).await?;
+    println!("drained {}, aborted {}", report.drained, report.aborted);
     Ok(())
 }
+// ANCHOR_END: serve
 
 async fn demonstrate<R: Runtime>() -> Result<(), Box<dyn Error>> {
     let server = Server::<R>::bind("127.0.0.1:0").await?;
