@@ -111,7 +111,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 .is_none_or(|body| body.deadline.is_none())
         });
         !behind_exclusive
-            && !self.input_held
+            && !self.input_stands()
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
@@ -128,6 +128,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn reads(&self) -> bool {
         self.may_decode()
             || ((self.input_held || self.commands.exclusive().is_some())
+                && !self.reading_paused
                 && self.receive.len() < self.config.limits.read_buffer.get())
     }
 
@@ -322,7 +323,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// application that holds its input still wants that.
     fn is_abandoned(&self) -> bool {
         self.peer_closed
-            && !self.input_held
+            && !self.input_stands()
             && self.config.half_close == HalfClose::Ends
             && !self.receive.is_empty()
             && !self.may_decode()

@@ -92,6 +92,8 @@ pub struct Connection<P: WireframeProtocol> {
     ignores_input: bool,
     /// The application is at a bound of its own.
     input_held: bool,
+    /// Nothing is to be read, not even ahead.
+    reading_paused: bool,
     calls: Calls,
 
     // Outbound.
@@ -250,6 +252,7 @@ impl<P: WireframeProtocol> Connection<P> {
             starved_at: None,
             ignores_input: false,
             input_held: false,
+            reading_paused: false,
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),

@@ -112,6 +112,24 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// Stops and starts reading for a driver that must not take on more.
+    ///
+    /// While it is paused nothing is decoded, as while input is [held](Self::hold_input),
+    /// and nothing is read ahead either: so the heartbeat stands still, too, and it is not
+    /// seen if the peer is gone. Both may be asked for at once, and then each has to end.
+    pub fn pause_reading(&mut self, paused: bool, now: Instant) {
+        self.observe(now);
+        if !self.in_user_code {
+            self.reading_paused = paused;
+            self.update_clocks();
+        }
+    }
+
+    /// Whether the driver wants nothing decoded.
+    pub(super) fn input_stands(&self) -> bool {
+        self.input_held || self.reading_paused
+    }
+
     /// The peer has ended its output.
     pub fn handle_eof(&mut self, now: Instant) {
         self.observe(now);

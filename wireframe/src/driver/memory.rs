@@ -37,8 +37,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.paused = paused;
             // Clocks stand still from now, or go on from now.
             self.now = self.surroundings.clock.now();
-            let is_full = self.caller.as_ref().is_some_and(|caller| caller.is_full());
-            self.engine.hold_input(paused || is_full, self.now);
+            self.engine.pause_reading(paused, self.now);
         }
     }
 
@@ -84,6 +83,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
         }
         if asked.has_memory() {
+            // It may have come since this run began.
+            self.look_at_budget();
             self.mailbox.wake_after_shortage();
         }
     }

@@ -239,7 +239,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
-                self.engine.hold_input(self.paused, self.now);
+                self.engine.hold_input(false, self.now);
             }
         }
         self.poll_woken();
