@@ -196,6 +196,15 @@ impl MemoryBudget {
         }
     }
 
+    /// Has one of those who wait look again, and see to what it finds.
+    #[cold]
+    fn wake_one(&self) {
+        let first = lock(&self.shared.waiting).pop_first();
+        if let Some((_, control)) = first {
+            control.tell_of_memory();
+        }
+    }
+
     #[cold]
     fn wake_all(&self) {
         let waiting = std::mem::take(&mut *lock(&self.shared.waiting));
