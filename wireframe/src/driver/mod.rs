@@ -29,7 +29,10 @@ use wireframe_proto::{
     CloseReason, Connection, ConnectionId, Instant, Peer, Priority, Shutdown, Side, State,
 };
 
-use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
+use self::{
+    conversations::Conversations, hosted::Hosted, peer_pushes::WaitingPushes, task::Task,
+    task_set::TaskSet,
+};
 use crate::{
     app::{App, Shared, Surroundings},
     budget::Holding,
@@ -84,11 +87,7 @@ pub struct Driver<P: Protocol, T: Transport> {
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
     /// There only while there are any.
-    #[expect(
-        clippy::box_collection,
-        reason = "every connection has room for it, and few have any"
-    )]
-    waiting_pushes: Option<Box<VecDeque<P::Frame>>>,
+    waiting_pushes: Option<Box<WaitingPushes<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
