@@ -209,8 +209,9 @@ pub enum State {
 #[non_exhaustive]
 pub struct Wants {
     /// Read from the transport. While this is false the engine is at a bound of its
-    /// own, or its [input is held](Connection::hold_input) and it has read ahead as much
-    /// as it may, and the peer has to wait.
+    /// own, its [input is held](Connection::hold_input) and it has read ahead as much
+    /// as it may, or [reading is paused](Connection::pause_reading), and the peer has to
+    /// wait.
     pub read: bool,
     /// Send what [`Connection::transmit`] lends.
     pub write: bool,
