@@ -26,7 +26,7 @@ use core::fmt;
 
 use bytes::BytesMut;
 
-use self::preamble::Opening;
+use self::{preamble::Opening, receiving::Stopped};
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
@@ -90,10 +90,8 @@ pub struct Connection<P: WireframeProtocol> {
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
-    /// The application is at a bound of its own.
-    input_held: bool,
-    /// Nothing is to be read, not even ahead.
-    reading_paused: bool,
+    /// Whether the driver wants nothing decoded.
+    stopped: Stopped,
     calls: Calls,
 
     // Outbound.
@@ -252,8 +250,7 @@ impl<P: WireframeProtocol> Connection<P> {
             refused_messages: None,
             starved_at: None,
             ignores_input: false,
-            input_held: false,
-            reading_paused: false,
+            stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),

@@ -183,7 +183,7 @@ proptest! {
             let message = vec![b'?'; TOTAL];
             prop_assert!(one.push.is_closed() || payloads(&one.heard).contains(&message));
         }
-        prop_assert!(run.pushes.iter().all(|push| push.is_done()));
+        prop_assert!(run.pushes.iter().all(Spawned::is_done));
         prop_assert_eq!(run.world.budget.used(), 0);
     }
 }
