@@ -86,11 +86,11 @@ impl TransmitQueue {
     }
 
     /// Takes back what was appended since `mark`, and gives it out but for the first
-    /// `gap` bytes.
+    /// `gap` bytes; with the bytes that are allocated for what was copied of it.
     #[cold]
-    pub(crate) fn take_since(&mut self, mark: Mark, gap: usize) -> VecDeque<Bytes> {
+    pub(crate) fn take_since(&mut self, mark: Mark, gap: usize) -> (VecDeque<Bytes>, usize) {
         let start = mark.copied + gap;
-        let mut copied = self.take_copied(mark.copied, start);
+        let (mut copied, allocated) = self.take_copied(mark.copied, start);
         let mut at = start;
         let mut chunks = VecDeque::new();
         for (place, bytes) in self.chained.split_off(mark.chained) {
@@ -105,20 +105,21 @@ impl TransmitQueue {
         }
         self.rewind(mark);
         self.copied.shrink_to(KEPT);
-        chunks
+        (chunks, allocated)
     }
 
-    /// What was copied from `start` on, to be taken back. If that is much the buffer goes
-    /// with it, and what stands before `end` gets another.
-    fn take_copied(&mut self, end: usize, start: usize) -> Bytes {
+    /// What was copied from `start` on, to be taken back, and what is allocated for it. If
+    /// that is much the buffer goes with it, and what stands before `end` gets another.
+    fn take_copied(&mut self, end: usize, start: usize) -> (Bytes, usize) {
         let taken = self.copied.get(start..).unwrap_or_default();
         if taken.len() <= KEPT {
-            return Bytes::copy_from_slice(taken);
+            return (Bytes::copy_from_slice(taken), taken.len());
         }
         let rest = self.copied.get(..end).unwrap_or_default().to_vec();
         let mut buffer = core::mem::replace(&mut self.copied, rest);
         buffer.shrink_to_fit();
-        Bytes::from(buffer).split_off(start)
+        let allocated = buffer.capacity();
+        (Bytes::from(buffer).split_off(start), allocated)
     }
 
     /// Bytes appended since `mark`.

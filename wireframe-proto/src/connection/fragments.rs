@@ -68,9 +68,9 @@ impl<P: WireframeProtocol> Connection<P> {
         let most = config.fragments_per_message().min(u32::MAX as usize);
         at_most("max_fragments_per_message", most, cut.units(len))?;
         let id = self.name_message(frame, len)?;
-        let chunks = self.transmit.take_since(mark, gap);
+        let taken = self.transmit.take_since(mark, gap);
         let unsolicited = self.is_unsolicited();
-        let mut splitter = Box::new(Splitter::new(chunks, cut, id, unsolicited));
+        let mut splitter = Box::new(Splitter::new(taken, cut, id, unsolicited));
         self.header.clear();
         let meta = splitter.next_unit();
         self.framing.encode_header(&mut self.header, frame, &meta)?;

@@ -111,7 +111,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 .is_none_or(|body| body.deadline.is_none())
         });
         !behind_exclusive
-            && !self.input_held
+            && !self.stopped.is_any()
             && !self.control_is_full()
             && self.commands.held() < limits.max_held_back.get()
             && self.commands.held_bytes() <= limits.max_frame_len.get()
@@ -135,7 +135,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// input is held, and there is room to read ahead, so that the peer's end is seen.
     pub(super) fn reads(&self) -> bool {
         self.may_decode()
-            || ((self.input_held || self.commands.exclusive().is_some())
+            || ((self.stopped.is_held() || self.commands.exclusive().is_some())
+                && !self.stopped.is_paused()
                 && self.receive.len() < self.config.limits.read_buffer.get())
     }
 
@@ -330,7 +331,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// application that holds its input still wants that.
     fn is_abandoned(&self) -> bool {
         self.peer_closed
-            && !self.input_held
+            && !self.stopped.is_any()
             && self.config.half_close == HalfClose::Ends
             && !self.receive.is_empty()
             && !self.may_decode()

@@ -14,18 +14,21 @@ use crate::{
 impl<P: WireframeProtocol> Connection<P> {
     /// The bytes that are allocated for this connection's buffers, in constant time: the
     /// read buffer, the peer's messages that are not whole, frames of commands that are
-    /// held back and of bodies that wait to be read, and output that was copied. Buffers
-    /// count with their capacity, frames with their length on the wire.
+    /// held back and of bodies that wait to be read, and output that was copied, that of a
+    /// message that is being split until its last fragment. Buffers count with their
+    /// capacity, frames with their length on the wire.
     ///
     /// What belongs to the application and is only shared does not count: output that is
-    /// chained by reference, the rest of a message that is being split, frames of answers
-    /// and pushes. A payload that goes to a hundred peers is one payload.
+    /// chained by reference, and frames of answers and pushes. A payload that goes to a
+    /// hundred peers is one payload.
     pub fn buffered(&self) -> usize {
         let partial = self.reassembler.as_ref().map_or(0, |r| r.allocated());
+        let split = self.begun.as_ref().map_or(0, |begun| begun.copied());
         self.receive.capacity()
             + partial
             + self.commands.waiting_bytes()
             + self.transmit.allocated()
+            + split
     }
 
     /// While this is set, a fragment that begins a message and is not all of it ends the

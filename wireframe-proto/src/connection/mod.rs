@@ -26,7 +26,7 @@ use core::fmt;
 
 use bytes::BytesMut;
 
-use self::preamble::Opening;
+use self::{preamble::Opening, receiving::Stopped};
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
@@ -90,8 +90,8 @@ pub struct Connection<P: WireframeProtocol> {
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
-    /// The application is at a bound of its own.
-    input_held: bool,
+    /// Whether the driver wants nothing decoded.
+    stopped: Stopped,
     calls: Calls,
 
     // Outbound.
@@ -207,8 +207,9 @@ pub enum State {
 #[non_exhaustive]
 pub struct Wants {
     /// Read from the transport. While this is false the engine is at a bound of its
-    /// own, or its [input is held](Connection::hold_input) and it has read ahead as much
-    /// as it may, and the peer has to wait.
+    /// own, its [input is held](Connection::hold_input) and it has read ahead as much
+    /// as it may, or [reading is paused](Connection::pause_reading), and the peer has to
+    /// wait.
     pub read: bool,
     /// Send what [`Connection::transmit`] lends.
     pub write: bool,
@@ -249,7 +250,7 @@ impl<P: WireframeProtocol> Connection<P> {
             refused_messages: None,
             starved_at: None,
             ignores_input: false,
-            input_held: false,
+            stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             header: Vec::new(),

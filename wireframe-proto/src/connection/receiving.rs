@@ -14,6 +14,38 @@ const ON_TRUST: usize = 256 * 1024;
 /// With less room than this at its end the read buffer is renewed.
 const MIN_ROOM: usize = 8 * 1024;
 
+/// What the driver has stopped, as bits: it is looked at for every frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stopped(u8);
+
+impl Stopped {
+    /// The application is at a bound of its own.
+    const HELD: u8 = 1;
+    /// Nothing is to be read, not even ahead.
+    const PAUSED: u8 = 2;
+
+    fn set(&mut self, bit: u8, stopped: bool) {
+        match stopped {
+            true => self.0 |= bit,
+            false => self.0 &= !bit,
+        }
+    }
+
+    /// Whether nothing is to be decoded.
+    #[inline]
+    pub(super) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(super) fn is_held(self) -> bool {
+        self.0 & Self::HELD != 0
+    }
+
+    pub(super) fn is_paused(self) -> bool {
+        self.0 & Self::PAUSED != 0
+    }
+}
+
 impl<P: WireframeProtocol> Connection<P> {
     /// The buffer to read into, with room at its end. Only append to it, then call
     /// [`handle_received`](Self::handle_received).
@@ -107,7 +139,20 @@ impl<P: WireframeProtocol> Connection<P> {
     pub fn hold_input(&mut self, held: bool, now: Instant) {
         self.observe(now);
         if !self.in_user_code {
-            self.input_held = held;
+            self.stopped.set(Stopped::HELD, held);
+            self.update_clocks();
+        }
+    }
+
+    /// Stops and starts reading for a driver that must not take on more.
+    ///
+    /// While it is paused nothing is decoded, as while input is [held](Self::hold_input),
+    /// and nothing is read ahead either: so the heartbeat stands still, too, and it is not
+    /// seen if the peer is gone. Both may be asked for at once, and then each has to end.
+    pub fn pause_reading(&mut self, paused: bool, now: Instant) {
+        self.observe(now);
+        if !self.in_user_code {
+            self.stopped.set(Stopped::PAUSED, paused);
             self.update_clocks();
         }
     }

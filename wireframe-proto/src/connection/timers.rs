@@ -157,7 +157,7 @@ impl<P: WireframeProtocol> Connection<P> {
             pulse.set_reading(reads, self.now);
         }
         let runs = self.peer_closed || reads || self.waits_for_peer();
-        if runs && !self.input_held {
+        if runs && !self.stopped.is_any() {
             self.reading.run(self.now);
         } else {
             self.reading.stop(self.now);

@@ -16,6 +16,8 @@ pub(crate) struct Splitter {
     chunks: VecDeque<Bytes>,
     left: usize,
     total: usize,
+    /// Bytes allocated for what was copied of it.
+    copied: usize,
     /// Most bytes of payload in a unit.
     piece: usize,
     /// Only a unit that is shorter than that ends the message.
@@ -53,7 +55,7 @@ impl Cut {
 
 impl Splitter {
     pub(crate) fn new(
-        chunks: VecDeque<Bytes>,
+        (chunks, copied): (VecDeque<Bytes>, usize),
         cut: Cut,
         id: Option<u64>,
         unsolicited: bool,
@@ -63,6 +65,7 @@ impl Splitter {
             chunks,
             left: total,
             total,
+            copied,
             piece: cut.piece,
             ends_short: cut.ends_short,
             id,
@@ -74,6 +77,11 @@ impl Splitter {
     /// Bytes of the whole message.
     pub(crate) const fn total(&self) -> usize {
         self.total
+    }
+
+    /// Bytes that are allocated for the message, and not only shared.
+    pub(crate) const fn copied(&self) -> usize {
+        self.copied
     }
 
     /// The message's id.
@@ -126,7 +134,7 @@ mod tests {
     fn units(chunks: &[&'static [u8]], piece: usize, ends_short: bool) -> Vec<(u64, Vec<u8>)> {
         let chunks = chunks.iter().map(|bytes| Bytes::from_static(bytes));
         let cut = Cut { piece, ends_short };
-        let mut splitter = Splitter::new(chunks.collect(), cut, Some(7), false);
+        let mut splitter = Splitter::new((chunks.collect(), 0), cut, Some(7), false);
         let mut units = vec![];
         loop {
             let meta = splitter.next_unit();
@@ -174,7 +182,7 @@ mod tests {
             piece: 8_000,
             ends_short: false,
         };
-        let mut splitter = Splitter::new([message.clone()].into(), cut, None, false);
+        let mut splitter = Splitter::new(([message.clone()].into(), 0), cut, None, false);
         for at in [0, 8_000] {
             let mut buffer = EncodeBuffer::default();
             splitter.put_unit(&mut buffer.frame_buf());

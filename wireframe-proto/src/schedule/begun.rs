@@ -60,6 +60,8 @@ pub(crate) struct Begun<F> {
     anonymous: usize,
     /// Bytes of all messages together, sent ones included.
     bytes: usize,
+    /// Bytes allocated for what was copied of them.
+    copied: usize,
     /// Those that let not all of the others go between their fragments, by their numbers,
     /// newest last. What began before the newest has to wait for its end.
     barriers: Vec<u64>,
@@ -79,6 +81,7 @@ impl<F> Default for Begun<F> {
             answers: VecDeque::new(),
             anonymous: 0,
             bytes: 0,
+            copied: 0,
             barriers: Vec::new(),
             count: 0,
             next_id: 0,
@@ -115,6 +118,11 @@ impl<F> Begun<F> {
         self.bytes.saturating_add(len) <= most
     }
 
+    /// Bytes that are allocated for them, and not only shared.
+    pub(crate) const fn copied(&self) -> usize {
+        self.copied
+    }
+
     /// An id that names no message under way, if one of those up to `max` is free.
     pub(crate) fn free_id(&self, max: u64) -> Option<u64> {
         let mut id = self.next_id;
@@ -147,6 +155,7 @@ impl<F> Begun<F> {
             None => self.anonymous += 1,
         }
         self.bytes = self.bytes.saturating_add(splitter.total());
+        self.copied += splitter.copied();
         self.put_back(Message {
             frame,
             origin,
@@ -164,6 +173,7 @@ impl<F> Begun<F> {
     pub(crate) fn end(&mut self, message: &Message<F>) {
         self.anonymous -= usize::from(message.splitter.id().is_none());
         self.bytes = self.bytes.saturating_sub(message.splitter.total());
+        self.copied -= message.splitter.copied();
         if self.barriers.last() == Some(&message.number) {
             self.barriers.pop();
         }
@@ -228,6 +238,7 @@ impl<F> Begun<F> {
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Message<F>> {
         self.anonymous = 0;
         self.bytes = 0;
+        self.copied = 0;
         self.barriers.clear();
         let pushes = self.high.drain(..).chain(self.low.drain(..));
         pushes

@@ -59,8 +59,9 @@ fn what_is_taken_back_is_whole_and_in_order() {
     queue.copied().extend_from_slice(b"second");
     queue.chain(Bytes::from_static(b"THIRD"));
     queue.copied().extend_from_slice(b"fourth");
-    let taken: Vec<_> = queue.take_since(mark, 4).into();
+    let (taken, allocated) = queue.take_since(mark, 4);
     assert_eq!(taken, [&b"FIRST"[..], b"second", b"THIRD", b"fourth"]);
+    assert_eq!(allocated, "secondfourth".len());
     assert_eq!(flat(&queue), b"beforeBEFORE");
 }
 
@@ -75,8 +76,9 @@ fn a_long_message_is_taken_back_with_its_buffer() {
     queue.copied().extend_from_slice(b"tail");
     queue.copied().shrink_to_fit();
     let place = queue.copied()[mark.copied + 4..].as_ptr();
-    let taken: Vec<_> = queue.take_since(mark, 4).into();
+    let (taken, allocated) = queue.take_since(mark, 4);
     assert_eq!(taken, [&vec![7; KEPT][..], b"CHAINED", b"tail"]);
+    assert_eq!(allocated, "before".len() + 4 + KEPT + "tail".len());
     assert_eq!(taken[0].as_ptr(), place);
     assert_eq!(flat(&queue), b"before");
     assert!(queue.copied().capacity() < KEPT);

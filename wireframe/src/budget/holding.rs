@@ -67,6 +67,11 @@ impl Drop for Holding {
         budget.leave(id);
         // It may have been waiting to read.
         budget.stop_waiting(id);
+        // For a moment it had given back what still counted as condemned, so that somebody
+        // who looked then found no excess where there is one.
+        if budget.is_over() {
+            budget.wake_one();
+        }
     }
 }
 

@@ -32,8 +32,8 @@ const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
 /// [`WireframeApp::memory_budget`](crate::WireframeApp::memory_budget); several apps may
 /// share one.
 ///
-/// A connection is charged with what its buffers have allocated and with the bytes of the
-/// pushes that are outstanding on it, whenever it has nothing more to do for the moment.
+/// A connection is charged with what its buffers have allocated, and with the bytes of the
+/// frames that wait on it, pushes that are outstanding among them, whenever it has nothing more to do for the moment.
 /// It gives back what it does not need before that, so that one that is idle is charged
 /// with nothing. Memory of the application that is only shared, such as the payloads of
 /// answers, is charged to nobody, and neither is what handlers and callers hold.
@@ -193,6 +193,15 @@ impl MemoryBudget {
         let (after, limit) = (before - bytes, self.shared.limit);
         if after <= limit && before >= limit && before != after {
             self.wake_all();
+        }
+    }
+
+    /// Has one of those who wait look again, and see to what it finds.
+    #[cold]
+    fn wake_one(&self) {
+        let first = lock(&self.shared.waiting).pop_first();
+        if let Some((_, control)) = first {
+            control.tell_of_memory();
         }
     }
 

@@ -115,6 +115,25 @@ fn who_does_not_read_is_told_when_no_more_is_used_than_may_be() {
 }
 
 #[test]
+fn an_excess_that_a_victim_leaves_behind_is_somebody_elses_to_see_to() {
+    // rule: LIM-6
+    let budget = budget(100);
+    let waiting = [7, 8].map(control);
+    let ones = [60, 50].map(|held| One::new(&budget, held as u64, held));
+    let victim = One::new(&budget, 1, 70);
+    budget.close_largest();
+    assert!(victim.is_condemned() && budget.is_over());
+    for control in &waiting {
+        assert!(budget.wait_to_read(control));
+    }
+    drop(victim);
+    let told = waiting.each_ref().map(|one| one.take_asked().has_memory());
+    assert_eq!(told, [true, false]);
+    drop(ones);
+    assert!(waiting[1].take_asked().has_memory());
+}
+
+#[test]
 fn who_has_ended_is_not_remembered() {
     // rule: LIM-6
     let budget = budget(100);

@@ -122,11 +122,6 @@ impl<F> Caller<F> {
                 .is_some_and(|q| !replies::holds_input(q))
     }
 
-    /// Whether a stream is full, as far as the driver knows.
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.is_some()
-    }
-
     /// Whether the stream that was full is not any more; says so once.
     pub(crate) fn has_room_again(&mut self) -> bool {
         let full = self.full.as_deref();

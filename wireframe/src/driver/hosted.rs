@@ -1,6 +1,5 @@
 //! A protocol as the engine of an async connection runs it.
 
-use bytes::Bytes;
 use wireframe_proto::{
     AnswerError, AnswerOrder, CloseReason, Context, CorrelationId, DroppedMessage, Outcome,
     Preamble, Priority, PushSink, PushTiming, Reaction, Refusal, Rejected, Role, View,
@@ -104,10 +103,6 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
     #[inline]
     fn correlate(&self, frame: &mut P::Frame, id: CorrelationId) {
         self.framed.protocol.correlate(frame, id);
-    }
-
-    fn encode_shared(&self, frame: &P::Frame) -> Option<Bytes> {
-        self.framed.protocol.encode_shared(frame)
     }
 
     #[inline]

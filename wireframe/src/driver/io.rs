@@ -97,7 +97,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Reads once, if the engine wants it; says whether anything came.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.engine.wants().read || (self.paused && self.is_open()) {
+        if !self.engine.wants().read {
             return false;
         }
         if self.engine.lacks_receive_buffer()

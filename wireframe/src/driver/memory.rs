@@ -37,19 +37,20 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.paused = paused;
             // Clocks stand still from now, or go on from now.
             self.now = self.surroundings.clock.now();
-            let is_full = self.caller.as_ref().is_some_and(|caller| caller.is_full());
-            self.engine.hold_input(paused || is_full, self.now);
+            self.engine.pause_reading(paused, self.now);
         }
     }
 
-    /// Charges the connection with what it has allocated and the bytes of its pushes, at the
-    /// end of a run. Nothing that others see is changed if that is what it was.
+    /// Charges the connection with what it has allocated, and the bytes of its pushes and of
+    /// those of the peer that wait for a handler, at the end of a run. Nothing that others see
+    /// is changed if that is what it was.
     ///
     /// If more is used than may be, as it was when the run began, the largest holder has to
     /// close. This driver looks again until enough have been told: nobody else may come by.
     #[inline]
     pub(super) fn charge(&mut self, outstanding: usize, was_over: bool, cx: &Context<'_>) {
-        let held = self.engine.buffered().saturating_add(outstanding);
+        let pushes = outstanding.saturating_add(self.waiting_push_bytes());
+        let held = self.engine.buffered().saturating_add(pushes);
         if held != 0 || self.holding.is_some() {
             let Self { app, control, .. } = self;
             self.holding
@@ -84,9 +85,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
         }
         if asked.has_memory() {
-            self.mailbox.wake_after_shortage();
-            // It may have come in the midst of a run, which has looked before.
+            // It may have come since this run began.
             self.look_at_budget();
+            self.mailbox.wake_after_shortage();
         }
     }
 

@@ -30,7 +30,10 @@ use wireframe_proto::{
     State,
 };
 
-use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
+use self::{
+    conversations::Conversations, hosted::Hosted, peer_pushes::WaitingPushes, task::Task,
+    task_set::TaskSet,
+};
 use crate::{
     app::{App, Shared, Surroundings},
     budget::Holding,
@@ -85,11 +88,7 @@ pub struct Driver<P: Protocol, T: Transport> {
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
     /// There only while there are any.
-    #[expect(
-        clippy::box_collection,
-        reason = "every connection has room for it, and few have any"
-    )]
-    waiting_pushes: Option<Box<VecDeque<P::Frame>>>,
+    waiting_pushes: Option<Box<WaitingPushes<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
@@ -245,7 +244,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(caller) = &mut self.caller {
             caller.forget_given_up(&mut self.engine);
             if caller.has_room_again() {
-                self.engine.hold_input(self.paused, self.now);
+                self.engine.hold_input(false, self.now);
             }
         }
         self.poll_woken();

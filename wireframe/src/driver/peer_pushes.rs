@@ -1,6 +1,6 @@
 //! Frames that the peer pushes: a client's, or a handler's.
 
-use std::task::Context;
+use std::{collections::VecDeque, task::Context};
 
 use super::{
     Driver,
@@ -19,6 +19,35 @@ const MAX_PUSHES_HANDLED: usize = 64;
 /// the handlers may be waiting for replies.
 const MAX_PUSHES_WAITING: usize = 256;
 
+/// Frames that the peer pushed and whose handlers have not started, oldest first, each with
+/// its length.
+pub(super) struct WaitingPushes<F> {
+    frames: VecDeque<(F, usize)>,
+    bytes: usize,
+}
+
+impl<F> Default for WaitingPushes<F> {
+    fn default() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<F> WaitingPushes<F> {
+    fn push(&mut self, frame: F, len: usize) {
+        self.frames.push_back((frame, len));
+        self.bytes = self.bytes.saturating_add(len);
+    }
+
+    fn pop(&mut self) -> Option<F> {
+        let (frame, len) = self.frames.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(len);
+        Some(frame)
+    }
+}
+
 impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
         if let Some(caller) = &mut self.caller
@@ -34,7 +63,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_none() {
             self.start_push(frame, cx);
         } else if self.pushes_waiting() < MAX_PUSHES_WAITING {
-            self.waiting_pushes.get_or_insert_default().push_back(frame);
+            let len = self.engine.measure(&frame);
+            let waiting = self.waiting_pushes.get_or_insert_default();
+            waiting.push(frame, len);
         } else {
             let dropped = self.drop_push(frame);
             if dropped.is_power_of_two() {
@@ -46,7 +77,22 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     fn pushes_waiting(&self) -> usize {
         let waiting = self.waiting_pushes.as_ref();
-        waiting.map_or(0, |waiting| waiting.len())
+        waiting.map_or(0, |waiting| waiting.frames.len())
+    }
+
+    /// Bytes of the frames that wait for their handlers.
+    #[inline]
+    pub(super) fn waiting_push_bytes(&self) -> usize {
+        let waiting = self.waiting_pushes.as_ref();
+        waiting.map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Drops the frames that wait for their handlers.
+    pub(super) fn drop_waiting_pushes(&mut self) {
+        let waiting = self.waiting_pushes.take();
+        for (frame, _) in waiting.into_iter().flat_map(|waiting| waiting.frames) {
+            self.drop_push(frame);
+        }
     }
 
     /// Drops a frame that the peer pushed, and says how many that makes.
@@ -65,9 +111,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn start_waiting_pushes(&mut self, cx: &mut Context<'_>) {
         while self.may_start_push()
             && let Some(waiting) = &mut self.waiting_pushes
-            && let Some(frame) = waiting.pop_front()
+            && let Some(frame) = waiting.pop()
         {
-            if waiting.is_empty() {
+            if waiting.frames.is_empty() {
                 self.waiting_pushes = None;
             }
             self.start_push(frame, cx);

@@ -82,14 +82,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.runnable.clear();
         self.blocked.clear();
         self.pushes_handled = 0;
-        for frame in self
-            .waiting_pushes
-            .take()
-            .into_iter()
-            .flat_map(|waiting| *waiting)
-        {
-            self.drop_push(frame);
-        }
+        self.drop_waiting_pushes();
         self.tasks.clear(task::discard);
         self.conversations = None;
     }

@@ -90,6 +90,30 @@ fn the_heartbeat_goes_on_while_held_input_is_read() {
 }
 
 #[test]
+fn while_reading_is_paused_nothing_is_read_ahead_and_the_heartbeat_stands_still() {
+    // rule: LIM-6, HB-1
+    let mut config = Config {
+        heartbeat: Some(Heartbeat::expecting(ms(100))),
+        ..Config::default()
+    };
+    config.timeouts.idle = Some(ms(150));
+    let mut link = link(config);
+    link.pass_until(90);
+    link.connection.pause_reading(true, link.now);
+    // It is paused beside being held, and goes on when neither is so.
+    link.hold(true);
+    assert_eq!(link.connection.wants(), Wants::default());
+    assert_eq!(link.due(), None);
+    link.pass_until(1_000);
+    link.hold(false);
+    assert_eq!(link.connection.wants(), Wants::default());
+    assert_eq!(link.due(), None);
+    link.connection.pause_reading(false, link.now);
+    assert!(link.connection.wants().read);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 1_010)));
+}
+
+#[test]
 fn writing_pushes_and_commands_go_on_while_input_is_held() {
     // rule: RESP-7
     let mut config = Config::default();

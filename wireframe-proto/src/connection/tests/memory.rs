@@ -91,6 +91,31 @@ fn output_counts_where_it_was_copied_and_not_where_it_is_shared() {
 }
 
 #[test]
+fn a_message_that_is_split_counts_to_its_end_where_it_was_copied() {
+    // rule: LIM-6
+    let mut config = small();
+    config.limits.high_water = nonzero(1);
+    let framing = Multiplexed::new().with_fragment_payload(nonzero(1_000));
+    let mut connection = raw(framing, config);
+    let (shared, copied) = (vec![7; 5_000].into(), Bytes::from(vec![7; 3_000]));
+    connection.push(Priority::High, shared).unwrap();
+    connection.push(Priority::Low, copied).unwrap();
+    let mut counted = vec![];
+    loop {
+        let _ = connection.fill(Instant::ZERO);
+        let Some(transmit) = connection.transmit() else {
+            break;
+        };
+        let len = transmit.len();
+        transmit.advance(len);
+        connection.take_transmit_buffer();
+        counted.push(connection.buffered());
+    }
+    counted.dedup();
+    assert_eq!(counted, [0, 3_000, 0]);
+}
+
+#[test]
 fn frames_of_commands_that_are_held_back_count() {
     // rule: LIM-6
     let mut link = Link::new(small(), InOrder::default());

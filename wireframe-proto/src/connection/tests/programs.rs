@@ -20,6 +20,8 @@ pub(super) enum Op {
     Deliver(usize),
     /// Whether the application holds its input.
     Hold(bool),
+    /// Whether nothing is read.
+    Pause(bool),
     SetHeartbeat(Option<Heartbeat>),
     Eof,
     TransportFailed,
@@ -137,6 +139,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => proptest::collection::vec(any::<u8>(), 0..9).prop_map(Op::WriteGarbage),
         40 => (1usize..60).prop_map(Op::Deliver),
         4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
+        2 => proptest::bool::weighted(0.3).prop_map(Op::Pause),
         2 => heartbeat().prop_map(Op::SetHeartbeat),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),

@@ -1,6 +1,7 @@
 //! Peers that hold memory, and who of them has to go.
 
-use wireframe::{CloseReason, MemoryBudget, Priority::Low, WireframeApp, dead_letter_queue};
+use bytes::Bytes;
+use wireframe::{Clock, CloseReason, MemoryBudget, Priority::Low, WireframeApp, dead_letter_queue};
 
 use super::{One, World, begins, blob, unit, whole};
 use crate::rig::{nonzero, secs};
@@ -228,6 +229,32 @@ fn however_a_connection_ends_it_gives_everything_back() {
         one.check_account();
         assert_eq!(world.budget.used(), 0, "{how}");
     }
+}
+
+#[test]
+fn what_the_peer_pushes_is_charged_while_it_waits_for_a_handler() {
+    // rule: LIM-6
+    let world = World::with(10_000, |app| {
+        app.on_push(async |clock: Clock, _: Bytes| clock.sleep(secs(1)).await)
+    });
+    let mut one = world.open();
+    for _ in 0..64 {
+        world.send(&mut one, &whole(&[b'.'; 1_000]));
+    }
+    assert_eq!(world.budget.used(), 0, "what handlers hold is theirs");
+    for waiting in 1..=10 {
+        world.send(&mut one, &whole(&[b'.'; 1_000]));
+        assert_eq!(world.budget.used(), 1_000 * waiting);
+    }
+    world.simulation.advance(secs(1));
+    assert_eq!((world.budget.used(), world.budget.closed()), (0, 0));
+    for _ in 0..75 {
+        world.send(&mut one, &whole(&[b'.'; 1_000]));
+    }
+    let reason = world.exceeded(11_000);
+    assert_eq!(one.heard(), [reason.to_string().into_bytes()]);
+    assert_eq!(one.reason(&world), Some(reason));
+    assert_eq!(world.budget.used(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The budget for the memory of all connections, and who pays when it is used up.
 
 mod hostile;
+mod random;
 mod shortage;
 
 use bytes::Bytes;

@@ -4,12 +4,13 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
 use wireframe::{
-    Client, CloseReason, Driver, Envelope, Heartbeat,
+    Client, Clock, CloseReason, Driver, Envelope, Heartbeat,
     Priority::{High, Low},
     PushPolicy, Pushed, Response, TryPushError, WireframeApp,
     testing::{Link, link},
@@ -17,6 +18,9 @@ use wireframe::{
 
 use super::{Blob, One, Uploads, World, begins, blob, unit, whole};
 use crate::rig::secs;
+
+/// A driver that nobody polls.
+type Absent = Pin<Box<Driver<Uploads, Link>>>;
 
 /// Another connection, which holds all there is.
 fn exhaust(world: &World) -> One {
@@ -271,32 +275,63 @@ fn a_driver_that_has_ended_holds_nothing_even_if_it_is_kept() {
     assert_eq!(world.budget.used(), 0);
 }
 
+/// A connection whose thread does not come to run, with a message that takes more than may
+/// be, and its peer.
+fn absent(world: &World) -> (Absent, Link) {
+    let (near, mut peer) = link(1 << 20);
+    let driver = Driver::server(&world.app, near, None, &world.simulation.environment());
+    let mut driver = Box::pin(driver);
+    peer.send(&begins(20_000, &[1; 6_000]));
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(driver.as_mut().poll(cx).is_pending());
+    (driver, peer)
+}
+
 #[test]
-fn a_connection_that_is_told_of_memory_in_the_midst_of_a_run_reads_on() {
+fn a_heartbeat_stands_still_while_nothing_is_read() {
+    // rule: LIM-6, HB-1
+    let world = World::new(10_000);
+    for heartbeat in [
+        Heartbeat::expecting(secs(10)),
+        Heartbeat::pinging(secs(5), secs(5)),
+    ] {
+        let mut upload = world.open();
+        upload.push.connection().set_heartbeat(Some(heartbeat));
+        world.send(&mut upload, &begins(3_000, &[b'?'; 1_000]));
+        let victim = absent(&world);
+        world.send(&mut upload, &unit(1, 1, None, false, &[b'?'; 1_000]));
+        world.simulation.advance(secs(100));
+        assert!(!upload.push.is_closed(), "its peer has sent something");
+        drop(victim);
+        world.simulation.run();
+        world.simulation.advance(secs(4));
+        world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 1_000]));
+        assert_eq!(upload.heard(), [[b'?'; 3_000]]);
+    }
+}
+
+#[test]
+fn memory_that_comes_during_a_run_is_not_missed() {
     // rule: LIM-6
-    type Victim = Pin<Box<Driver<Uploads, Link>>>;
-    let (sender, victims) = async_channel::bounded::<Victim>(1);
+    let victim: Arc<Mutex<Option<Absent>>> = Arc::default();
+    let ends = Arc::clone(&victim);
     let world = World::with(10_000, |app| {
-        app.on_connect(move || {
-            let victims = victims.clone();
-            // The first to listen ends the victim.
-            async move { drop(victims.recv().await) }
+        app.route(2, move |clock: Clock| {
+            let ends = Arc::clone(&ends);
+            async move {
+                clock.sleep(secs(1)).await;
+                drop(ends.lock().unwrap().take());
+            }
         })
     });
     let mut upload = world.open();
-    world.send(&mut upload, &begins(9_000, &[b'?'; 1_000]));
-    let (near, mut peer) = link(1 << 20);
-    let victim = Driver::server(&world.app, near, None, &world.simulation.environment());
-    let mut victim = Box::pin(victim);
-    peer.send(&begins(20_000, &[1; 6_000]));
-    let cx = &mut Context::from_waker(Waker::noop());
-    assert!(victim.as_mut().poll(cx).is_pending());
-    world.send(&mut upload, &unit(1, 1, None, false, &[b'?'; 4_000]));
-    assert_eq!(world.budget.used(), 2_000 + 12_000, "it does not read");
-
-    sender.try_send(victim).unwrap();
-    world.simulation.run();
-    assert_eq!(world.budget.used(), 9_000, "it has read on");
-    world.send(&mut upload, &unit(1, 2, None, true, &[b'?'; 4_000]));
-    assert_eq!(upload.heard(), [[b'?'; 9_000]]);
+    world.send(&mut upload, &whole(b"*"));
+    world.send(&mut upload, &begins(2_000, &[b'.'; 1_000]));
+    let (driver, _peer) = absent(&world);
+    *victim.lock().unwrap() = Some(driver);
+    world.send(&mut upload, &unit(1, 1, None, true, &[b'.'; 1_000]));
+    assert_eq!(world.budget.used(), 14_000, "it waits");
+    // The run in which the handler ends the other one begins without memory.
+    world.simulation.advance(secs(1));
+    assert_eq!(world.budget.used(), 0, "the upload is through");
 }
