@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Connection, Phase, preamble::Opening};
+use super::{Connection, NOT_STARVED, Phase, preamble::Opening};
 use crate::{
     codec::Codec,
     config::HalfClose,
@@ -158,7 +158,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether there is nothing whole in what has been received.
     pub(super) fn is_starved(&self) -> bool {
-        self.starved_at == Some(self.receive.len())
+        self.starved_at == self.receive.len()
     }
 
     /// Decodes one frame, if it is whole and allowed.
@@ -215,7 +215,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return self.next_closing_event();
         }
-        self.starved_at = Some(self.receive.len());
+        self.starved_at = self.receive.len();
         self.note_frame_begun();
         None
     }
@@ -313,7 +313,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.ignores_input = true;
         self.receive.clear();
         self.counted = 0;
-        self.starved_at = None;
+        self.starved_at = NOT_STARVED;
         self.unit = None;
         self.frame_since = None;
         self.drop_partial_messages();

@@ -85,8 +85,8 @@ pub struct Connection<P: WireframeProtocol> {
     reassembler: Option<Box<Reassembler>>,
     /// Set while no message in fragments may begin, and boxed because it rarely is.
     refused_messages: Option<Box<LimitExceeded>>,
-    /// The length of `receive` at which nothing whole was found in it.
-    starved_at: Option<usize>,
+    /// The length of `receive` at which nothing whole was found in it, or [`NOT_STARVED`].
+    starved_at: usize,
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
@@ -143,6 +143,9 @@ pub struct Connection<P: WireframeProtocol> {
 
     counters: Counters,
 }
+
+/// A length that no read buffer has: something whole may be found.
+const NOT_STARVED: usize = usize::MAX;
 
 /// How far the connection's life has come.
 #[derive(Debug)]
@@ -248,7 +251,7 @@ impl<P: WireframeProtocol> Connection<P> {
             unit: None,
             reassembler: None,
             refused_messages: None,
-            starved_at: None,
+            starved_at: NOT_STARVED,
             ignores_input: false,
             stopped: Stopped::default(),
             calls: Calls::default(),

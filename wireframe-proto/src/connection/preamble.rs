@@ -70,7 +70,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 let reason = limit_exceeded("max_preamble", max_preamble, at_least);
                 self.close_with_goodbye(reason);
             }
-            Preamble::Incomplete => self.starved_at = Some(len),
+            Preamble::Incomplete => self.starved_at = len,
             Preamble::Done { len: taken, .. } if taken > len => {
                 let what = "the preamble is longer than what there was of it";
                 self.close_with_goodbye(CloseReason::Malformed(Malformed::new(what)));

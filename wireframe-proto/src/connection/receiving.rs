@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::{
-    Connection,
+    Connection, NOT_STARVED,
     units::{COPY_BELOW, to_usize},
 };
 use crate::{protocol::WireframeProtocol, time::Instant};
@@ -113,7 +113,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Some(pulse) = &mut self.pulse {
             pulse.heard(self.now);
         }
-        self.starved_at = None;
+        self.starved_at = NOT_STARVED;
         if self.in_user_code || !self.is_open() || self.ignores_input {
             self.receive.clear();
         } else if self.peer_closed {

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::Connection;
+use super::{Connection, NOT_STARVED};
 use crate::{
     error::{CloseReason, LimitExceeded, Malformed},
     fragment::{FragmentMeta, FragmentStrategy, reassembler::Taken},
@@ -78,7 +78,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let payload_len = to_usize(meta.payload_len);
         let mut unit = self.receive.split_to(header_len + payload_len);
         self.counted = self.receive.len();
-        self.starved_at = None;
+        self.starved_at = NOT_STARVED;
         self.frame_since = None;
         self.in_user_code = true;
         let payload = unit.get_mut(header_len..).unwrap_or_default();

@@ -30,7 +30,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     caller.unencodable(call, &error);
                 }
                 if !self.mailbox.has_dead_letters() {
-                    let connection = self.control.id();
+                    let connection = self.mailbox.control().id();
                     tracing::warn!(%connection, %error, "a push was dropped");
                 }
                 let reason = DeadLetterReason::Unencodable(error);
@@ -55,7 +55,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn log_losses(&self, reason: &CloseReason) {
         let lost = self.mailbox.stats().lost_closed;
         if lost > 0 && !self.mailbox.has_dead_letters() {
-            tracing::debug!(connection = %self.control.id(), %reason, lost, "pushes were not sent");
+            tracing::debug!(connection = %self.mailbox.control().id(), %reason, lost, "pushes were not sent");
         }
     }
 }

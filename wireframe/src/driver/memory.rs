@@ -28,7 +28,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn heed_shortage(&mut self, is_exhausted: bool) {
         let budget = self.app.budget();
         let may_grow = self.engine.has_partial_messages();
-        let paused = may_grow && budget.wait_to_read(&self.control);
+        let paused = may_grow && budget.wait_to_read(self.mailbox.control());
         if is_exhausted != self.engine.refuses_messages() {
             let limit = is_exhausted.then(|| budget.exceeded_by(budget.used()));
             self.engine.refuse_messages(limit);
@@ -52,9 +52,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let pushes = outstanding.saturating_add(self.waiting_push_bytes());
         let held = self.engine.buffered().saturating_add(pushes);
         if held != 0 || self.holding.is_some() {
-            let Self { app, control, .. } = self;
+            let Self { app, mailbox, .. } = self;
             self.holding
-                .get_or_insert_with(|| Holding::new(app.budget(), control))
+                .get_or_insert_with(|| Holding::new(app.budget(), mailbox.control()))
                 .set(held);
         }
         if self.app.budget().is_exhausted() {

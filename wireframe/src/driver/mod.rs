@@ -73,7 +73,6 @@ pub struct Driver<P: Protocol, T: Transport> {
     app: Arc<Shared<P>>,
     surroundings: Surroundings<P>,
     mailbox: Arc<Mailbox<P::Frame>>,
-    control: Arc<Control>,
     /// On a client: who gets replies and pushes.
     caller: Option<Box<Caller<P::Frame>>>,
     now: Instant,
@@ -157,7 +156,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             address,
         };
         let control = Arc::new(Control::new(&peer));
-        let mailbox = Mailbox::new(Arc::clone(&control), Arc::clone(&app.pushes)).with_extras(
+        let tasks = TaskSet::new(Arc::clone(&control));
+        let mailbox = Mailbox::new(control, Arc::clone(&app.pushes)).with_extras(
             app.rate_limit,
             &app.config.fairness,
             app.dead_letters.clone(),
@@ -183,9 +183,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             },
             app,
             mailbox,
-            tasks: TaskSet::new(Arc::clone(&control)),
+            tasks,
             at_work: Vec::new(),
-            control,
             caller: None,
             now,
             sleep: None,
@@ -235,7 +234,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// received, what is to be sent. Says whether another round could get further.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         // What was accepted before a command was given, or a deadline came, goes first.
-        let asked = self.control.take_asked();
+        let asked = self.mailbox.control().take_asked();
         self.take_pushes();
         self.check_time(cx);
         if !asked.is_nothing() {
@@ -278,7 +277,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Does what handles have asked for, or the budget.
     fn take_orders(&mut self, asked: Asked) {
         if asked.has_heartbeat()
-            && let Some(heartbeat) = self.control.take_heartbeat()
+            && let Some(heartbeat) = self.mailbox.control().take_heartbeat()
         {
             self.engine.set_heartbeat(heartbeat, self.now);
         }
@@ -343,7 +342,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Takes turns until nothing more can be done without waiting.
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.control.signal().resume();
+        self.mailbox.control().signal().resume();
         let was_over = self.look_at_budget();
         for _ in 0..TURNS {
             let again = self.turn(cx);
@@ -362,7 +361,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     self.charge(outstanding, was_over, cx);
                     return Poll::Pending;
                 }
-                self.control.signal().resume();
+                self.mailbox.control().signal().resume();
             }
         }
         self.charge(self.mailbox.outstanding(), was_over, cx);

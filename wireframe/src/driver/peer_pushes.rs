@@ -69,7 +69,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         } else {
             let dropped = self.drop_push(frame);
             if dropped.is_power_of_two() {
-                let connection = self.control.id();
+                let connection = self.mailbox.control().id();
                 tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
             }
         }
@@ -97,7 +97,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Drops a frame that the peer pushed, and says how many that makes.
     pub(super) fn drop_push(&mut self, frame: P::Frame) -> u64 {
-        let dropped = self.control.count_unhandled(1);
+        let dropped = self.mailbox.control().count_unhandled(1);
         task::discard(frame);
         dropped
     }

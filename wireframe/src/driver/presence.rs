@@ -9,7 +9,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Enters the connection where others look for it.
     pub(super) fn register(&self) {
         if let Some(registry) = &self.app.registry {
-            registry.enter(self.control.id(), self.surroundings.push.downgrade());
+            registry.enter(
+                self.mailbox.control().id(),
+                self.surroundings.push.downgrade(),
+            );
         }
     }
 
@@ -47,7 +50,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn close_mailbox(&mut self, reason: &CloseReason) {
         self.is_over = true;
         if let Some(registry) = &self.app.registry {
-            registry.leave(self.control.id());
+            registry.leave(self.mailbox.control().id());
         }
         // First the reason, for calls that wait for room in the mailbox.
         if let Some(caller) = &mut self.caller {

@@ -59,7 +59,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             Event::Undelivered(undelivered) => self.undelivered(undelivered),
             Event::Closing(reason) => {
-                tracing::debug!(connection = %self.control.id(), %reason, "closing");
+                tracing::debug!(connection = %self.mailbox.control().id(), %reason, "closing");
                 self.note_closing(&reason);
                 self.drop_tasks();
                 // First the reason, for calls that wait for room in the mailbox.
@@ -101,7 +101,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let exchange = handler.takes_body.then(|| {
             let conversations = self
                 .conversations
-                .get_or_insert_with(|| Box::new(Conversations::new(&self.control)));
+                .get_or_insert_with(|| Box::new(Conversations::new(self.mailbox.control())));
             let slot = self.app.config.limits.response_slot.get();
             conversations.open(info.id, slot)
         });
@@ -216,7 +216,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match answer {
             None => self.engine.handle_panic(self.now),
             Some(Err(error)) => {
-                tracing::warn!(connection = %self.control.id(), %error, "a handler failed");
+                tracing::warn!(connection = %self.mailbox.control().id(), %error, "a handler failed");
                 task::discard(error);
             }
             Some(answer) => task::discard(answer),

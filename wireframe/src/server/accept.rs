@@ -126,7 +126,8 @@ impl<P: Protocol, T: Transport> Future for Served<P, T> {
         let Self { driver, place } = self.get_mut();
         Pin::new(&mut *driver).poll(cx).map(|reason| {
             tracing::debug!(%reason, "connection ended");
-            place.end(reason, driver.push_handle().stats().unsent_at_end);
+            let undelivered = driver.push_handle().stats().unsent_at_end;
+            place.leave(Some(&reason), undelivered);
         })
     }
 }

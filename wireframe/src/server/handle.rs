@@ -173,7 +173,6 @@ impl ServerHandle {
         Place {
             server: self.clone(),
             id,
-            ended: None,
         }
     }
 }
@@ -190,23 +189,16 @@ impl fmt::Debug for ServerHandle {
 pub(super) struct Place {
     server: ServerHandle,
     id: ConnectionId,
-    /// How it has ended, and what it has not sent. Boxed because every connection has room
-    /// for it.
-    ended: Option<Box<(CloseReason, u64)>>,
 }
 
 impl Place {
-    /// The connection has ended.
-    pub(super) fn end(&mut self, reason: CloseReason, undelivered: u64) {
-        self.ended = Some(Box::new((reason, undelivered)));
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
+    /// The connection has ended, for no reason if its task was dropped. Once is enough.
+    pub(super) fn leave(&self, reason: Option<&CloseReason>, undelivered: u64) {
         let mut state = lock(&self.server.state);
-        let gone = state.connections.remove(&self.id);
-        if let Some(address) = gone.as_ref().and_then(address_of)
+        let Some(gone) = state.connections.remove(&self.id) else {
+            return;
+        };
+        if let Some(address) = address_of(&gone)
             && let Entry::Occupied(mut there) = state.addresses.entry(address)
         {
             *there.get_mut() -= 1;
@@ -214,21 +206,24 @@ impl Drop for Place {
                 there.remove();
             }
         }
+        if state.stage > Stage::Serving {
+            state.report.add(reason, undelivered);
+        }
         let server = match std::mem::take(&mut state.awaits_room) {
             true => state.server.take(),
             false => None,
         };
-        if state.stage > Stage::Serving {
-            match self.ended.as_deref() {
-                Some((reason, undelivered)) => state.report.add(Some(reason), *undelivered),
-                None => state.report.add(None, 0),
-            }
-        }
         drop(state);
         drop(gone);
         if let Some(server) = server {
             contain::wake(server);
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave(None, 0);
     }
 }
 
