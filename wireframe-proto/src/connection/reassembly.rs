@@ -104,15 +104,15 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Drops the messages that are not whole by now, though they should be; as long as
-    /// what the protocol says to that has room.
+    /// Drops the messages that should have been whole at that time; as long as what the
+    /// protocol says to that has room.
     #[cold]
-    pub(super) fn expire_messages(&mut self) {
+    pub(super) fn expire_messages(&mut self, at: Instant) {
         let bounds = self.bounds();
         while !self.control_is_full()
             && let Some(reassembler) = &mut self.reassembler
-            && let at = reassembler.moment(self.now, self.counters.bytes_received)
-            && let Some((id, received)) = reassembler.expire(at, &bounds)
+            && let moment = reassembler.moment(at, self.counters.bytes_received)
+            && let Some((id, received)) = reassembler.expire(moment, &bounds)
         {
             crate::steps::step();
             let connection = self.peer.id;

@@ -47,8 +47,18 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Does what is due. Calls that come too early do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout_as_of(now, now);
+    }
+
+    /// Does what was due at `seen`, for a driver that knows of its transport only what was
+    /// so by then. What has become due since is left to another call, when it has looked.
+    pub fn handle_timeout_as_of(&mut self, now: Instant, seen: Instant) {
         self.observe(now);
-        while let Some(deadline) = self.poll_timeout().filter(|d| d.at <= self.now) {
+        let seen = match seen < now {
+            true => seen,
+            false => self.now,
+        };
+        while let Some(deadline) = self.poll_timeout().filter(|d| d.at <= seen) {
             crate::steps::step();
             match deadline.reason {
                 DeadlineReason::Shutdown => self.close_deadline_passed(),
@@ -56,8 +66,8 @@ impl<P: WireframeProtocol> Connection<P> {
                 DeadlineReason::FrameCompletion => {
                     self.close_with_goodbye(CloseReason::FrameTimedOut);
                 }
-                DeadlineReason::Reassembly => self.expire_messages(),
-                DeadlineReason::Body => self.expire_bodies(self.reading.at(self.now)),
+                DeadlineReason::Reassembly => self.expire_messages(seen),
+                DeadlineReason::Body => self.expire_bodies(self.reading.at(seen)),
                 DeadlineReason::Preamble => {
                     self.close_with_goodbye(CloseReason::PreambleTimedOut);
                 }

@@ -2,21 +2,16 @@
 
 use std::{
     io::IoSlice,
-    pin::Pin,
     task::{Context, Poll},
 };
 
-use wireframe_proto::{DeadlineReason, HalfClose};
+use wireframe_proto::HalfClose;
 
 use super::{Driver, pool};
 use crate::{frame::Protocol, transport::Transport};
 
 /// Chunks offered to one write.
 const CHUNKS: usize = 32;
-
-/// Reads of a driver that is late before it holds its peer to the time. A transport may
-/// hand out little at a time, and a frame that has come may be a large one.
-const READS_WHEN_LATE: usize = 64;
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Sends what the engine lends until there is nothing more or the transport takes
@@ -122,85 +117,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.engine.handle_transport_failed(self.now, text);
         // The peer is gone: nobody is left to work for.
         self.drop_tasks();
-    }
-
-    /// Does what is due; costs one comparison if nothing is.
-    #[inline]
-    pub(super) fn check_time(&mut self, cx: &mut Context<'_>) {
-        self.now = self.surroundings.clock.now();
-        if self.due().is_some() {
-            self.do_what_is_due(cx);
-        }
-        self.mailbox.wake_due(self.now);
-    }
-
-    fn due(&self) -> Option<DeadlineReason> {
-        let deadline = self.engine.poll_timeout()?;
-        (deadline.at <= self.now).then_some(deadline.reason)
-    }
-
-    /// A driver may be late, and its peer is not to blame for that: what it has sent
-    /// counts, and what it would take goes, before its time is up. The end of a drain or
-    /// close is not the peer's affair.
-    #[cold]
-    fn do_what_is_due(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..READS_WHEN_LATE {
-            if matches!(self.due(), None | Some(DeadlineReason::Shutdown)) {
-                break;
-            }
-            // Nothing new, but the engine learns how late it is.
-            self.engine.handle_received(self.now);
-            self.write(cx);
-            let has_read = self.read(cx);
-            self.take_events(cx);
-            if !has_read && !self.engine.wants().event {
-                break;
-            }
-        }
-        self.engine.handle_timeout(self.now);
-        // There may be a ping to send, or a goodbye.
-        self.lend_write_buffer();
-    }
-
-    /// Sees to it that the driver is woken at the engine's next deadline, and when the
-    /// next token exists that somebody waits for.
-    ///
-    /// A wake-up that is too early is left where it is: most deadlines move on before
-    /// they are reached, and to move a timer costs more than to be woken once for
-    /// nothing. A wake-up without a deadline frees the timer.
-    pub(super) fn set_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.engine.poll_timeout().map(|deadline| deadline.at);
-        let deadline = deadline.into_iter().chain(self.mailbox.alarm()).min();
-        match (&mut self.sleep, deadline) {
-            (None, None) => return false,
-            (None, Some(at)) => self.sleep = Some((at, self.surroundings.clock.alarm(at))),
-            (Some((set, sleep)), Some(at)) if at < *set => {
-                *set = at;
-                sleep.as_mut().reset(at);
-            }
-            (Some(_), _) => {}
-        }
-        loop {
-            let Some((set, sleep)) = &mut self.sleep else {
-                return false;
-            };
-            if Pin::as_mut(sleep).poll(cx).is_pending() {
-                return false;
-            }
-            // The clock decides, not the sleep.
-            self.now = self.surroundings.clock.now();
-            match deadline {
-                Some(at) if at <= self.now => {
-                    self.sleep = None;
-                    return true;
-                }
-                Some(at) => {
-                    *set = at;
-                    sleep.as_mut().reset(at);
-                }
-                None => self.sleep = None,
-            }
-        }
     }
 
     /// Gives back what only a busy connection needs.

@@ -2,6 +2,7 @@
 
 mod burial;
 mod conversations;
+mod deadlines;
 mod failures;
 mod feeds;
 mod hosted;
@@ -77,6 +78,9 @@ pub struct Driver<P: Protocol, T: Transport> {
     caller: Option<Box<Caller<P::Frame>>>,
     now: Instant,
     sleep: Option<(Instant, Pin<Box<dyn Sleep>>)>,
+    /// For which time an alarm has last rung. Runtimes look at their sockets when they look
+    /// at their timers, so what had come by then can be read.
+    rung: Instant,
     tasks: TaskSet<Task<P>>,
     /// Where among the tasks those of commands are, by the slots of these. Nothing is
     /// taken out: what stands here may have ended.
@@ -188,6 +192,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             caller: None,
             now,
             sleep: None,
+            rung: Instant::ZERO,
             runnable: VecDeque::new(),
             blocked: Vec::new(),
             waiting_pushes: None,

@@ -27,7 +27,9 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the time and wakes at a given time.
 ///
-/// Every connection has one: the limits on how long a peer may take rest on it.
+/// Every connection has one: the limits on how long a peer may take rest on it. What a peer
+/// has done by the time at which a sleep completes counts, however late its task runs, if the
+/// runtime looks at its sockets before it completes sleeps, as tokio does.
 pub trait Timer: Send + Sync + 'static {
     /// The present. It must never go back.
     fn now(&self) -> Instant;

@@ -32,6 +32,7 @@ mod handlers;
 mod heartbeat;
 mod hooks;
 mod idle;
+mod late;
 mod layers;
 mod memory;
 mod panics;

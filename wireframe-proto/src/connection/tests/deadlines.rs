@@ -268,3 +268,43 @@ fn zero_timeouts_end_at_once_and_do_not_spin() {
     link.pass_until(0);
     assert!(matches!(link.events().last(), Some(Event::Closed(_))));
 }
+
+#[test]
+fn what_was_due_at_an_earlier_time_is_done_and_no_more() {
+    // rule: LIM-3, LIM-8
+    let ms = Instant::from_millis;
+    let mut config = config();
+    config.timeouts.body = Duration::from_millis(100);
+    config.limits.max_in_flight = Some(nonzero(2));
+    let mut link = Link::new(config, Correlated::default());
+    let [first, second] = link.requests(&[1, 2])[..] else {
+        panic!("both start");
+    };
+    link.connection.next_body(first.id, ms(0));
+    link.connection.next_body(second.id, ms(50));
+    link.receive_bytes(&[0]);
+    link.events();
+    // The frame that has begun is due at 80, the bodies at 100 and 150.
+    link.connection.handle_timeout_as_of(ms(1_000), ms(79));
+    assert_eq!(link.connection.poll_event(ms(1_000)), None);
+    link.receive_bytes(&Frame::new(Kind::Push, []).wire()[1..]);
+    assert!(matches!(
+        link.connection.poll_event(ms(1_000)),
+        Some(Event::Push(_))
+    ));
+    link.connection.handle_timeout_as_of(ms(1_000), ms(149));
+    assert_eq!(
+        link.connection.poll_event(ms(1_000)),
+        Some(Event::Body(first))
+    );
+    assert_eq!(link.connection.poll_event(ms(1_000)), None);
+    // What has not been cannot have been seen: this frame has its time.
+    link.receive_bytes(&[0]);
+    assert_eq!(link.connection.poll_event(ms(1_000)), None);
+    link.connection.handle_timeout_as_of(ms(1_000), ms(5_000));
+    assert_eq!(
+        link.connection.poll_event(ms(1_000)),
+        Some(Event::Body(second))
+    );
+    assert_eq!(link.connection.state(), State::Active);
+}

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, TestCodec};
 use super::{Framed, fragment, whole};
 use crate::{
-    CloseReason, Config, DeadlineReason, DropReason, DroppedMessage, Event, Malformed, Multiplexed,
-    Reaction, State, WireframeProtocol, config::nonzero,
+    CloseReason, Config, DeadlineReason, DropReason, DroppedMessage, Event, Instant, Malformed,
+    Multiplexed, Reaction, State, WireframeProtocol, config::nonzero,
 };
 
 const GAP: DropReason = DropReason::SequenceGap {
@@ -197,4 +197,21 @@ fn what_is_said_for_lost_messages_is_bounded_as_all_that_input_provokes() {
     }
     assert_eq!(rounds, [2, 2, 1]);
     assert_eq!(link.due(), None);
+}
+
+#[test]
+fn a_message_that_is_due_later_than_what_was_seen_may_still_come() {
+    // rule: REASM-5, LIM-3
+    let mut link = over(Correlated::default());
+    let begins = |id| fragment(id, 0, Some(9), false, b"abc");
+    for (at, id) in [(0, 1), (20, 2)] {
+        link.now = Instant::from_millis(at);
+        link.receive_bytes(&begins(id));
+        link.events();
+    }
+    link.now = Instant::from_millis(1_000);
+    let seen = Instant::from_millis(69);
+    link.connection.handle_timeout_as_of(link.now, seen);
+    let dropped = dropped(DropReason::TimedOut);
+    assert_eq!(link.events(), [Event::MessageDropped(dropped)]);
 }
