@@ -208,11 +208,15 @@ impl<F> Caller<F> {
         oldest
     }
 
-    /// The connection begins to close: no reply comes any more.
-    pub(crate) fn fail_all(&mut self, reason: &CloseReason) {
+    /// The connection ends: why, for those who find its mailbox closed.
+    pub(crate) fn note_end(&self, reason: &CloseReason) {
         lock(&self.inbox)
             .ended
             .get_or_insert_with(|| reason.clone());
+    }
+
+    /// No reply comes any more. Whoever is told finds the mailbox closed.
+    pub(crate) fn fail_all(&mut self, reason: &CloseReason) {
         self.full = None;
         let calls = std::mem::take(&mut self.calls).into_values();
         for slot in calls.chain(std::mem::take(&mut self.refused)) {

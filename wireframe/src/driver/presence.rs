@@ -53,10 +53,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             registry.leave(self.mailbox.control().id());
         }
         // First the reason, for calls that wait for room in the mailbox.
+        if let Some(caller) = &self.caller {
+            caller.note_end(reason);
+        }
+        let leftovers = self.mailbox.end();
         if let Some(caller) = &mut self.caller {
             contain::run(|| caller.fail_all(reason));
         }
-        let leftovers = self.mailbox.end();
         contain::run(|| self.drop_tasks());
         contain::run(|| self.settle());
         contain::run(|| self.lose_batch());

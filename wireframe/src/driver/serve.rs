@@ -63,10 +63,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 self.note_closing(&reason);
                 self.drop_tasks();
                 // First the reason, for calls that wait for room in the mailbox.
+                if let Some(caller) = &self.caller {
+                    caller.note_end(&reason);
+                }
+                self.mailbox.close_to_new();
                 if let Some(caller) = &mut self.caller {
                     caller.fail_all(&reason);
                 }
-                self.mailbox.close_to_new();
             }
             // What answers it goes before a flaw in the next frame can close the connection,
             // also if both came in one read.

@@ -3,8 +3,8 @@
 use std::{
     io,
     panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
     task::{Context, Wake, Waker},
 };
 
@@ -70,12 +70,11 @@ impl World {
 
 type End = fn(&mut World);
 
-#[test]
-fn a_dead_connection_fails_every_call_and_stream_at_once_with_its_reason() {
-    // rule: CLI-3
+/// The ways in which a connection dies: what happens, and why it has ended then.
+fn ends() -> [(&'static str, End, CloseReason); 7] {
     let reset = CloseReason::Transport("read: connection reset".into());
     let malformed = CloseReason::Malformed(Malformed::new("not text"));
-    let ends: [(&str, End, CloseReason); 7] = [
+    [
         (
             "reset",
             |world| {
@@ -117,9 +116,14 @@ fn a_dead_connection_fails_every_call_and_stream_at_once_with_its_reason() {
             },
             CloseReason::DrainTimedOut,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn a_dead_connection_fails_every_call_and_stream_at_once_with_its_reason() {
+    // rule: CLI-3
     for half_close in [HalfClose::Answers, HalfClose::Ends] {
-        for (name, end, reason) in &ends {
+        for (name, end, reason) in &ends() {
             let mut world = World::new(half_close, "");
             let in_flight = world.call();
             let streaming = world.stream();
@@ -329,5 +333,62 @@ fn calls_that_the_driver_never_saw_fail_with_it() {
         let closed = || Err(CallError::Closed(CloseReason::Aborted));
         assert_eq!(call.take(), Some(closed()));
         assert_eq!(stream.take(), Some(vec![closed()]));
+    }
+}
+
+/// Goes on with its future wherever it is woken.
+struct Eager(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Eager {
+    fn start(future: impl Future<Output = ()> + Send + 'static) {
+        let eager = Arc::new(Self(Mutex::new(Some(Box::pin(future)))));
+        eager.wake();
+    }
+}
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        let Some(mut future) = self.0.lock().unwrap().take() else {
+            return;
+        };
+        let waker = Waker::from(Arc::clone(&self));
+        let mut cx = Context::from_waker(&waker);
+        if future.as_mut().poll(&mut cx).is_pending() {
+            *self.0.lock().unwrap() = Some(future);
+        }
+    }
+}
+
+#[test]
+fn whoever_sees_a_call_fail_finds_the_connection_closed() {
+    // rule: CLI-3, CLI-6
+    for (name, end, reason) in ends() {
+        let mut world = World::new(HalfClose::Answers, "");
+        world.script.write_fault(0, Fault::Stall);
+        let (mut count, failed) = (0, Arc::new(Mutex::new(vec![])));
+        // Two find slots, the others wait for room.
+        for _ in 0..4 {
+            let (client, failed) = (world.client.clone(), Arc::clone(&failed));
+            Eager::start(async move {
+                let error = client.call(line("1")).await.unwrap_err();
+                let is_closed = client.push_handle().is_closed();
+                failed.lock().unwrap().push((error, is_closed));
+            });
+            world.simulation.run();
+        }
+        end(&mut world);
+        world.simulation.run();
+        for (error, is_closed) in failed.lock().unwrap().drain(..) {
+            assert!(is_closed, "{name}");
+            // Where pushes end before the connection does, it has no other reason yet.
+            let drains = reason == CloseReason::PeerClosed
+                && error == CallError::Closed(CloseReason::Drained);
+            assert!(
+                drains || error == CallError::Closed(reason.clone()),
+                "{name}: {error}"
+            );
+            count += 1;
+        }
+        assert_eq!(count, 4, "{name}");
     }
 }
