@@ -144,8 +144,9 @@ pub trait WireframeProtocol {
 
     /// Reacts to the loss of a message that went in fragments: one of them was missing, or
     /// the last did not come in time. It may have been a request, a reply, or a part of a
-    /// body; nobody knows, and who waits for it goes on waiting. A frame that it sends goes as
-    /// that of [`on_control`](Self::on_control). The default continues.
+    /// body; nobody knows, and who waits for it goes on waiting. A fragment that comes again
+    /// after its message was whole is taken for the rest of one that was lost. A frame that it
+    /// sends goes as that of [`on_control`](Self::on_control). The default continues.
     ///
     /// It is not asked where answers go [`InOrder`](AnswerOrder::InOrder), nor for a message
     /// without an id: the connection closes then. It should close as well where other frames

@@ -39,6 +39,8 @@ struct Running {
     /// Those that can be aborted, by their numbers.
     abortable: HashMap<u64, Arc<Abort>>,
     next: u64,
+    /// They were aborted, and so is what is started from then on.
+    aborted: bool,
 }
 
 /// Ends a task from outside.
@@ -79,6 +81,7 @@ impl TaskTracker {
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let abort = Arc::new(Abort::default());
         let mut running = lock(&self.shared.running);
+        abort.asked.store(running.aborted, Ordering::Relaxed);
         let number = running.next;
         running.next += 1;
         running.abortable.insert(number, Arc::clone(&abort));
@@ -134,9 +137,10 @@ impl TaskTracker {
     }
 
     /// Drops those that were started with [`spawn`](Self::spawn), each as soon as it is not
-    /// at work.
+    /// at work, and those that are started from now on before they begin.
     pub fn abort(&self) {
-        let running = lock(&self.shared.running);
+        let mut running = lock(&self.shared.running);
+        running.aborted = true;
         let tasks: Vec<_> = running.abortable.values().cloned().collect();
         drop(running);
         for task in tasks {

@@ -128,8 +128,9 @@ pub trait FragmentStrategy<F> {
     }
 
     /// Whether the peer may use a message's id again soon after that message. If not,
-    /// which is the default, the ids of messages that were dropped are remembered for a
-    /// while, and what still comes of them is ignored.
+    /// which is the default, the ids of messages that were dropped are remembered until 64
+    /// others have been, and what still comes of them is ignored. Where ids may come round
+    /// again within that it must say yes.
     fn reuses_message_ids(&self) -> bool {
         false
     }

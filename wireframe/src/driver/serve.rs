@@ -73,7 +73,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             // What answers it goes before a flaw in the next frame can close the connection,
             // also if both came in one read.
-            Event::Preamble | Event::Control => {
+            Event::Preamble | Event::Control | Event::MessageDropped(_) => {
                 let _ = self.engine.fill(self.now);
             }
             Event::Closed(reason) => self.ended = Some(Box::new(reason)),

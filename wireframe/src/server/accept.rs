@@ -20,6 +20,9 @@ use crate::{
     transport::Transport,
 };
 
+/// Connections that are taken before others run, however fast they come.
+const IN_A_ROW: usize = 16;
+
 /// Serves an app to everyone who connects, until `handle` shuts it down. Every
 /// connection has been drained, and every task has ended, when it returns.
 ///
@@ -43,9 +46,19 @@ pub async fn serve<P: Protocol, L: Listener>(
     let app = app.build()?;
     let Environment { clock, tasks } = &environment;
     let mut back_off = BackOff::default();
-    let mut accept = |cx: &mut Context<'_>| match handle.awaits_room(&limits) {
-        true => Poll::Pending,
-        false => listener.poll_accept(cx),
+    let mut in_a_row = 0;
+    let mut accept = |cx: &mut Context<'_>| {
+        if handle.awaits_room(&limits) {
+            return Poll::Pending;
+        }
+        if in_a_row == IN_A_ROW {
+            in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let accepted = listener.poll_accept(cx);
+        in_a_row = if accepted.is_ready() { in_a_row + 1 } else { 0 };
+        accepted
     };
     while let Some(accepted) = handle.during(Stage::Serving, &mut accept).await {
         match accepted {
@@ -105,7 +118,7 @@ fn start<P: Protocol, T: Transport + 'static>(
     if let Some((refusal, limit)) = refusal {
         driver.refuse(limit);
         let refused = Refused { driver, refusal };
-        return environment.tasks.spawn_unabortable(refused);
+        return environment.tasks.spawn(refused);
     }
     let place = handle.enter(&driver.push_handle().connection());
     let served = Served { driver, place };

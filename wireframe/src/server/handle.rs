@@ -94,6 +94,12 @@ impl ServerHandle {
         state.report
     }
 
+    /// Whether it is the same server.
+    #[cfg(all(unix, feature = "signals"))]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
     #[cfg(all(unix, feature = "signals"))]
     pub(super) fn stage(&self) -> Stage {
         lock(&self.state).stage

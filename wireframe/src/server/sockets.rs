@@ -105,7 +105,9 @@ pub(super) struct Sockets<R: Runtime> {
 enum Listening<R: Runtime> {
     Tcp(R::TcpListener, SocketAddr),
     #[cfg(unix)]
-    Unix(R::UnixListener, super::unix::SocketFile),
+    // The file goes before the socket: who replaces a socket that nobody listens on must not
+    // lose its own.
+    Unix(super::unix::SocketFile, R::UnixListener),
 }
 
 impl<R: Runtime> Sockets<R> {
@@ -126,7 +128,7 @@ impl<R: Runtime> Sockets<R> {
         if let Some(path) = address.path() {
             let (listener, file) = super::unix::listen(path, options)?;
             let listener = R::listen_unix(listener)?;
-            self.listening.push(Listening::Unix(listener, file));
+            self.listening.push(Listening::Unix(file, listener));
             return Ok(());
         }
         let mut last = None;
@@ -149,7 +151,7 @@ impl<R: Runtime> Sockets<R> {
         self.listening.iter().map(|listening| match listening {
             Listening::Tcp(_, address) => (*address).into(),
             #[cfg(unix)]
-            Listening::Unix(_, file) => Address::unix(file.path()),
+            Listening::Unix(file, _) => Address::unix(file.path()),
         })
     }
 
@@ -198,7 +200,7 @@ impl<R: Runtime> Listener for Sockets<R> {
                     .poll_accept(cx)
                     .map_ok(|(stream, address)| (Stream::Tcp(stream), address)),
                 #[cfg(unix)]
-                Some(Listening::Unix(listener, _)) => listener
+                Some(Listening::Unix(_, listener)) => listener
                     .poll_accept(cx)
                     .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
                 None => Poll::Pending,

@@ -2,10 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener, UnixStream},
-    },
+    os::unix::{fs::FileTypeExt, net::UnixListener},
     path::{Path, PathBuf},
 };
 
@@ -56,5 +53,12 @@ fn is_abandoned(path: &Path) -> bool {
     // To connect to a file that is no socket is refused, too.
     let is_socket = fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && UnixStream::connect(path).is_err_and(refused)
+    is_socket && connect(path).is_err_and(refused)
+}
+
+/// Connects without waiting for a server whose queue is full.
+fn connect(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wireframe::{Clock, Priority::Low, ShutdownToken, TaskTracker, dead_letter_queue};
+use wireframe::{
+    Clock, Priority::Low, ShutdownToken, TaskTracker, dead_letter_queue, testing::Simulation,
+};
 
 use crate::{
     rig::{Line, Text, config, line, nonzero, secs, text, wire},
@@ -156,4 +158,16 @@ fn connections_that_ended_before_are_not_in_the_report() {
     late.finish();
     serving.simulation.run();
     assert_eq!(serving.report(), (1, 0, 0));
+}
+
+#[test]
+fn a_task_that_is_started_behind_an_abort_does_not_begin() {
+    // rule: SHUT-3, SHUT-5
+    let simulation = Simulation::new();
+    let tasks = simulation.environment().tasks;
+    tasks.abort();
+    tasks.spawn(async { unreachable!("it was dropped") });
+    assert_eq!(tasks.len(), 1);
+    simulation.run();
+    assert!(tasks.is_empty());
 }

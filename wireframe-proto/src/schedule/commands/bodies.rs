@@ -46,7 +46,7 @@ impl<F> Commands<F> {
         Some((index, self.at(index)?.body.as_ref()?.deadline?))
     }
 
-    /// Keeps a frame of a command's body; `len` is its length on the wire.
+    /// Keeps a frame of a command's body; `len` is the length of its payload.
     pub(crate) fn push_body(&mut self, index: u32, frame: F, len: usize) {
         if let Some(body) = self.at_mut(index).and_then(|c| c.body.as_mut()) {
             body.frames.push_back((frame, len));

@@ -38,7 +38,7 @@ impl<F> Commands<F> {
         self.unnamed_running += u32::from(unnamed);
     }
 
-    /// Keeps the frame of a held command; `len` is its length on the wire.
+    /// Keeps the frame of a held command; `len` is the length of its payload.
     pub(crate) fn hold(&mut self, index: u32, frame: F, len: usize) {
         self.held_bytes += len;
         let held = Held { index, frame, len };
