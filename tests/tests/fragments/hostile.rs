@@ -189,6 +189,26 @@ fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
 }
 
 #[test]
+fn what_is_said_to_a_gap_goes_before_the_last_word_to_a_flaw_in_the_same_read() {
+    // rule: FRAME-5, REASM-4
+    on_each_runtime(|| async {
+        let server = start(app::<true>(Wire::Multiplexed)).await;
+        let mut peer = Raw::connect(server.address).await;
+        // A gap, and flags that there are none of.
+        let mut units = fragment(1, 2, None, true, b"late");
+        units.extend([0, 0, 0, 1, 0xFF, 0]);
+        peer.send(&units).await;
+        let notice = Wire::Multiplexed.answer(&mut peer, 0).await;
+        assert_eq!(notice.route, NOTICE);
+        let goodbye = Wire::Multiplexed.answer(&mut peer, 0).await;
+        assert_eq!(goodbye.route, GOODBYE);
+        peer.expect_end().await;
+        drop(peer);
+        server.end().await;
+    });
+}
+
+#[test]
 fn an_end_between_two_fragments_says_what_is_missing() {
     // rule: SHUT-6
     on_each_runtime(|| async {
