@@ -22,8 +22,8 @@ mod readme;
 mod runtime;
 
 pub use client::{connect, connect_with, reconnecting};
-pub use runtime::{AsyncStdRuntime, AsyncStdSpawn, environment};
+pub use runtime::{AsyncStd, AsyncStdRuntime, environment};
 pub use wireframe;
 
-/// A server on a TCP socket.
+/// A server over TCP, or sockets of the file system.
 pub type Server = wireframe::server::Server<AsyncStdRuntime>;

@@ -27,5 +27,5 @@ pub use runtime::{TokioListener, TokioRuntime, TokioSpawn, TokioTimer, environme
 pub use transport::Tokio;
 pub use wireframe;
 
-/// A server on a TCP socket.
+/// A server over TCP, or sockets of the file system.
 pub type Server = wireframe::server::Server<TokioRuntime>;

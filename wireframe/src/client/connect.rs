@@ -1,4 +1,4 @@
-//! Clients over TCP, on any runtime.
+//! Clients over TCP and sockets of the file system, on any runtime.
 
 use std::{io, net::SocketAddr};
 

@@ -9,6 +9,7 @@ use std::os::{
 };
 use std::{
     fmt, io,
+    marker::PhantomData,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -19,8 +20,14 @@ use async_io::{Async, IoSafe};
 use futures_io::{AsyncRead, AsyncWrite};
 use wireframe_proto::Instant;
 
-use super::{FuturesIo, Sleep, Timer};
-use crate::server::{Accepted, Listener};
+use super::{BoxTask, FuturesIo, Runtime, Sleep, Spawn, Timer};
+use crate::{
+    clock::Clock,
+    driver::Environment,
+    server::{Accepted, Listener},
+    sync::Arc,
+    tasks::TaskTracker,
+};
 
 /// A connection on the reactor of `async-io`.
 ///
@@ -314,5 +321,67 @@ impl Sleep for AsyncIoSleep {
     fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
         let moment = self.timer.moment(deadline);
         self.alarm.set_at(moment);
+    }
+}
+
+/// An executor that runs tasks over the reactor of `async-io`.
+pub trait AsyncIoExecutor: 'static {
+    /// Runs the task to its end, independently of the caller.
+    fn spawn(task: BoxTask);
+
+    /// The addresses that a name and a port stand for, looked up without blocking.
+    fn resolve(name: String) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+/// The sockets and the timer of `async-io` as a runtime, with an executor for its tasks.
+pub struct AsyncIoRuntime<E>(PhantomData<fn() -> E>);
+
+impl<E: AsyncIoExecutor> Runtime for AsyncIoRuntime<E> {
+    type TcpStream = FuturesIo<AsyncIoStream<TcpStream>>;
+    type TcpListener = AsyncIoListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = FuturesIo<AsyncIoStream<UnixStream>>;
+    #[cfg(unix)]
+    type UnixListener = AsyncIoListener<UnixListener>;
+
+    fn environment() -> Environment {
+        Environment {
+            clock: Clock::new(Arc::new(AsyncIoTimer::new())),
+            tasks: TaskTracker::new(Arc::new(Self(PhantomData))),
+        }
+    }
+
+    fn resolve(name: String) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        E::resolve(name)
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<Self::TcpStream> {
+        <Self::TcpStream>::connect(address).await
+    }
+
+    fn listen(listener: TcpListener) -> io::Result<Self::TcpListener> {
+        AsyncIoListener::adopt(listener)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: std::path::PathBuf) -> io::Result<Self::UnixStream> {
+        <Self::UnixStream>::connect(path).await
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(listener: UnixListener) -> io::Result<Self::UnixListener> {
+        AsyncIoListener::adopt(listener)
+    }
+}
+
+impl<E: AsyncIoExecutor> Spawn for AsyncIoRuntime<E> {
+    fn spawn(&self, task: BoxTask) {
+        E::spawn(task);
+    }
+}
+
+impl<E> fmt::Debug for AsyncIoRuntime<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AsyncIoRuntime")
     }
 }

@@ -16,7 +16,8 @@ use wireframe_proto::Instant;
 pub use address::Address;
 #[cfg(feature = "async-io")]
 pub use async_io::{
-    AsyncIoListener, AsyncIoStream, AsyncIoTimer, BlockingListener, BlockingStream,
+    AsyncIoExecutor, AsyncIoListener, AsyncIoRuntime, AsyncIoStream, AsyncIoTimer,
+    BlockingListener, BlockingStream,
 };
 pub use futures_io::FuturesIo;
 
