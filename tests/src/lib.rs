@@ -1,6 +1,7 @@
 //! What the tests share: servers on loopback, bare sockets, protocols of our own,
 //! and the runtimes that all of it must be the same on.
 
+mod bare;
 mod flavour;
 mod gauge;
 mod lines;
@@ -10,6 +11,7 @@ mod records;
 mod running;
 mod time;
 
+pub use bare::BareCodec;
 pub use flavour::{AsyncStd, Flavour, Serving, Smol, Spawned, TokioMany, TokioOne, conform, spawn};
 pub use gauge::{Gauge, Gauged};
 pub use lines::{Line, Lines, Notes, Oops, line, lines, wire};

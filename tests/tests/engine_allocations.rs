@@ -6,10 +6,10 @@ use std::{convert::Infallible, num::NonZeroUsize};
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
 use wireframe_proto::{
-    ByteOrder, CloseReason, Codec, Config, Connection, ConnectionId, Envelope, EnvelopeProtocol,
-    Event, FragmentMeta, FrameBuf, Instant, LengthDelimited, Limits, Malformed, Peer, PrefixWidth,
-    Priority, Role, Unencodable, View, WireframeProtocol,
+    ByteOrder, CloseReason, Config, Connection, ConnectionId, Envelope, EnvelopeProtocol, Event,
+    Instant, LengthDelimited, Limits, Peer, PrefixWidth, Priority, Role, View, WireframeProtocol,
 };
+use wireframe_tests::BareCodec;
 
 const BATCH: usize = 64;
 const KIB: usize = 1024;
@@ -17,26 +17,6 @@ const KIB: usize = 1024;
 /// Bare payloads behind a length: the smallest protocol there is.
 #[derive(Debug, Default)]
 struct Bare(LengthDelimited);
-
-#[derive(Debug)]
-struct BareCodec;
-
-impl Codec for BareCodec {
-    type Frame = Bytes;
-
-    fn decode(&mut self, _: &FragmentMeta, payload: Bytes) -> Result<Bytes, Malformed> {
-        Ok(payload)
-    }
-
-    fn encode(&mut self, frame: &Bytes, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
-        dst.put_bytes(frame);
-        Ok(())
-    }
-
-    fn encoded_len(&self, frame: &Bytes) -> usize {
-        frame.len()
-    }
-}
 
 impl WireframeProtocol for Bare {
     type Frame = Bytes;

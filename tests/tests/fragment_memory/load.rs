@@ -5,10 +5,10 @@ use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 use allocation_counter::measure;
 use bytes::Bytes;
 use wireframe_proto::{
-    AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Event, FragmentMeta,
-    FragmentStrategy, FrameBuf, Instant, Malformed, Multiplexed, Peer, Role, Unencodable, View,
-    WireframeProtocol,
+    AnswerOrder, CloseReason, Config, Connection, ConnectionId, Event, FragmentMeta,
+    FragmentStrategy, Instant, Multiplexed, Peer, Role, View, WireframeProtocol,
 };
+use wireframe_tests::BareCodec;
 
 pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
@@ -16,26 +16,6 @@ pub(crate) const MIB: usize = 1024 * KIB;
 /// Payloads as they are, all of them pushes.
 #[derive(Debug)]
 pub(crate) struct Bare;
-
-#[derive(Debug)]
-pub(crate) struct BareCodec;
-
-impl Codec for BareCodec {
-    type Frame = Bytes;
-
-    fn decode(&mut self, _: &FragmentMeta, payload: Bytes) -> Result<Bytes, Malformed> {
-        Ok(payload)
-    }
-
-    fn encode(&mut self, frame: &Bytes, dst: &mut FrameBuf<'_>) -> Result<(), Unencodable> {
-        dst.put_bytes(frame);
-        Ok(())
-    }
-
-    fn encoded_len(&self, frame: &Bytes) -> usize {
-        frame.len()
-    }
-}
 
 impl WireframeProtocol for Bare {
     type Frame = Bytes;
