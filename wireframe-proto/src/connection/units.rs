@@ -110,7 +110,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 Some((meta, header_len))
             }
             Ok(header) => {
-                self.refuse_header(header);
+                self.refuse_header(header.map(|(meta, len)| (meta.payload_len, len)));
                 None
             }
             Err(error) => {
@@ -132,21 +132,19 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Closes for a header that says what must not be, or that has not ended where it must
     /// have.
     #[cold]
-    fn refuse_header(&mut self, header: Option<(FragmentMeta, usize)>) {
+    fn refuse_header(&mut self, header: Option<(u64, usize)>) {
         let max_frame_len = self.config.limits.max_frame_len.get();
         let malformed = |what| CloseReason::Malformed(Malformed::new(what));
         let reason = match header {
             None if self.receive.len() < MAX_HEADER_LEN => return,
             None => limit_exceeded("max_header_len", MAX_HEADER_LEN, MAX_HEADER_LEN as u64 + 1),
-            Some((meta, _)) if meta.payload_len > max_frame_len as u64 => {
-                limit_exceeded("max_frame_len", max_frame_len, meta.payload_len)
+            Some((payload_len, _)) if payload_len > max_frame_len as u64 => {
+                limit_exceeded("max_frame_len", max_frame_len, payload_len)
             }
             Some((_, len)) if len > self.receive.len() => {
                 malformed("the framing consumed more than there was")
             }
-            Some((meta, 0)) if meta.payload_len == 0 => {
-                malformed("the framing found a unit of no bytes")
-            }
+            Some((0, 0)) => malformed("the framing found a unit of no bytes"),
             Some(_) => malformed("a unit that stands alone and is not final"),
         };
         self.close_with_goodbye(reason);

@@ -55,10 +55,18 @@ macro_rules! either {
     };
 }
 
+/// A replaced framing gets a header of its own to read, and gives one: so the header of the
+/// usual case need not be in memory at all.
 impl<P: Protocol> FragmentStrategy<P::Frame> for Framing<P> {
     #[inline]
     fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
-        either!(self, inner => inner.decode_header(src))
+        match self {
+            Self::Own(inner) => inner.decode_header(src),
+            Self::Replaced(inner) => match inner.decode_header(src)? {
+                Some((meta, header_len)) => Ok(Some((meta.clone(), header_len))),
+                None => Ok(None),
+            },
+        }
     }
 
     #[inline]
@@ -68,7 +76,10 @@ impl<P: Protocol> FragmentStrategy<P::Frame> for Framing<P> {
         frame: &P::Frame,
         meta: &FragmentMeta,
     ) -> Result<(), Unencodable> {
-        either!(self, inner => inner.encode_header(dst, frame, meta))
+        match self {
+            Self::Own(inner) => inner.encode_header(dst, frame, meta),
+            Self::Replaced(inner) => inner.encode_header(dst, frame, &meta.clone()),
+        }
     }
 
     #[inline]
@@ -98,6 +109,9 @@ impl<P: Protocol> FragmentStrategy<P::Frame> for Framing<P> {
 
     #[inline]
     fn unmask(&mut self, meta: &FragmentMeta, offset: usize, bytes: &mut [u8]) {
-        either!(self, inner => inner.unmask(meta, offset, bytes));
+        match self {
+            Self::Own(inner) => inner.unmask(meta, offset, bytes),
+            Self::Replaced(inner) => inner.unmask(&meta.clone(), offset, bytes),
+        }
     }
 }

@@ -399,6 +399,7 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// What serves a route: its handler or the fallback, inside the layers.
+    #[inline]
     pub(crate) fn handler(&self, route: u32) -> Option<Found<'_, P>> {
         self.handlers.find(route)
     }

@@ -38,6 +38,7 @@ impl<P: Protocol> Handlers<P> {
     }
 
     /// What serves a route, if anything does.
+    #[inline]
     pub(super) fn find(&self, route: u32) -> Option<Found<'_, P>> {
         let (router, outermost) = match self {
             Self::Bare(router) => (router, None),
@@ -143,6 +144,7 @@ impl<P: Protocol> Routes<P> {
         place.is_some_and(|place| place.replace(entry).is_none())
     }
 
+    #[inline]
     fn get(&self, route: u32) -> Option<&Entry<P>> {
         match self.dense.get(route as usize) {
             Some(place) => place.as_ref(),
