@@ -6,6 +6,7 @@ use alloc::vec;
 use model::Outcome;
 
 use super::*;
+use crate::error::Malformed;
 
 const BOUNDS: Bounds = Bounds {
     message_size: 40,
