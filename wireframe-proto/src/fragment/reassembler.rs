@@ -37,7 +37,8 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     pub(crate) fragments: usize,
     pub(crate) timeout: Duration,
-    /// The peer may use the id of a dropped message again at once.
+    /// The peer may use the id of a dropped message again at once. Only by its number can
+    /// the first fragment of such a message be told from the rest of the other.
     pub(crate) reuses_ids: bool,
     /// No message may begin that is not whole at once.
     pub(crate) refused: Option<LimitExceeded>,
@@ -59,6 +60,13 @@ impl Bounds {
             drops_alone,
         }
     }
+
+    /// Whether a message that begins with that fragment may be dropped alone: nothing that
+    /// still comes of it is taken for the beginning of another.
+    fn may_drop(&self, first: &FragmentMeta) -> bool {
+        let is_told_apart = first.msg_id.is_some() && (!self.reuses_ids || first.seq.is_some());
+        self.drops_alone && is_told_apart
+    }
 }
 
 /// What comes of a fragment.
@@ -70,6 +78,16 @@ pub(crate) enum Taken {
     Whole(FragmentMeta, Bytes),
     /// Its message was dropped.
     Dropped(DroppedMessage),
+}
+
+/// A message that was not whole in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) id: Option<u64>,
+    /// The bytes of it that had come.
+    pub(crate) received: u64,
+    /// What still comes of it is taken for no other message: it may be dropped alone.
+    pub(crate) is_alone: bool,
 }
 
 /// What is known of a message id.
@@ -148,19 +166,22 @@ impl Reassembler {
         bounds: &Bounds,
     ) -> Result<Taken, CloseReason> {
         step();
-        let place = self.place(&meta);
+        let place = self.place(&meta, bounds);
         self.judge(&meta, place, bounds)?;
+        if let Place::BeginsAgain(id) = place {
+            self.forget(id);
+        }
         match place {
             Place::Duplicate => self.stats.duplicates += 1,
             Place::Late => self.stats.late += 1,
             Place::Gap { index, expected } => {
-                return Ok(self.take_gap(&meta, index, expected, bounds));
+                return Ok(self.take_gap(&meta, index, expected));
             }
-            Place::Begins if meta.is_final => {
+            Place::Begins | Place::BeginsAgain(_) if meta.is_final => {
                 self.stats.messages += 1;
                 return Ok(Taken::Whole(meta, payload));
             }
-            Place::Begins => {
+            Place::Begins | Place::BeginsAgain(_) => {
                 let index = self.begin(meta, from, bounds);
                 self.append(index, &payload, bounds);
             }
@@ -215,19 +236,13 @@ impl Reassembler {
         }
     }
 
-    fn take_gap(
-        &mut self,
-        meta: &FragmentMeta,
-        index: Option<u32>,
-        expected: u32,
-        bounds: &Bounds,
-    ) -> Taken {
+    fn take_gap(&mut self, meta: &FragmentMeta, index: Option<u32>, expected: u32) -> Taken {
         let partial = index.and_then(|index| self.remove(index));
         let Some(id) = meta.msg_id else {
             return Taken::Nothing;
         };
         self.stats.gaps += 1;
-        self.remember(id, bounds);
+        self.remember(id);
         Taken::Dropped(DroppedMessage {
             id,
             received: partial.map_or(0, |partial| partial.received()),
@@ -238,9 +253,8 @@ impl Reassembler {
         })
     }
 
-    /// Drops a message that is not whole at that moment, though it should be: its id, and
-    /// the bytes of it that had come.
-    pub(crate) fn expire(&mut self, at: Moment, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
+    /// Drops a message that is not whole at that moment, though it should be.
+    pub(crate) fn expire(&mut self, at: Moment, bounds: &Bounds) -> Option<Expired> {
         let &(due, index) = self.open.first()?;
         if due.at(at) > at.now {
             return None;
@@ -248,17 +262,19 @@ impl Reassembler {
         let partial = self.remove(index)?;
         self.stats.timed_out += 1;
         let id = partial.id();
-        if let Some(id) = id {
-            self.remember(id, bounds);
+        let is_alone = bounds.may_drop(&partial.first);
+        if let Some(id) = id.filter(|_| is_alone) {
+            self.remember(id);
         }
-        Some((id, partial.received()))
+        Some(Expired {
+            id,
+            received: partial.received(),
+            is_alone,
+        })
     }
 
     /// What still comes of that message is late.
-    fn remember(&mut self, id: u64, bounds: &Bounds) {
-        if bounds.reuses_ids {
-            return;
-        }
+    fn remember(&mut self, id: u64) {
         if self.dropped.len() >= REMEMBERED
             && let Some(oldest) = self.dropped.pop_front()
         {
@@ -266,6 +282,12 @@ impl Reassembler {
         }
         self.dropped.push_back(id);
         self.by_id.insert(id, Known::Dropped);
+    }
+
+    /// Another message has that id now.
+    fn forget(&mut self, id: u64) {
+        self.by_id.remove(&id);
+        self.dropped.retain(|&dropped| dropped != id);
     }
 
     fn remove(&mut self, index: u32) -> Option<Partial> {

@@ -10,6 +10,8 @@ use crate::error::{CloseReason, DropReason, LimitExceeded, Malformed};
 pub(super) enum Place {
     /// It begins a message.
     Begins,
+    /// It begins a message that has the id of one that was dropped.
+    BeginsAgain(u64),
     /// It is the next of the message in that place.
     Continues(u32),
     /// One before it is missing. The message may not even have begun.
@@ -23,14 +25,17 @@ pub(super) enum Place {
 impl Reassembler {
     /// Refuses a fragment of which only the header has come, if all of it would be.
     pub(crate) fn check(&self, meta: &FragmentMeta, bounds: &Bounds) -> Result<(), CloseReason> {
-        let place = self.place(meta);
+        let place = self.place(meta, bounds);
         self.judge(meta, place, bounds)
     }
 
-    pub(super) fn place(&self, meta: &FragmentMeta) -> Place {
+    pub(super) fn place(&self, meta: &FragmentMeta, bounds: &Bounds) -> Place {
         let index = match meta.msg_id {
             None => self.anonymous,
             Some(id) => match self.by_id.get(&id) {
+                Some(Known::Dropped) if bounds.reuses_ids && meta.seq == Some(0) => {
+                    return Place::BeginsAgain(id);
+                }
                 Some(Known::Dropped) => return Place::Late,
                 Some(Known::Open(index)) => Some(*index),
                 None => None,
@@ -55,14 +60,12 @@ impl Reassembler {
         bounds: &Bounds,
     ) -> Result<(), CloseReason> {
         let partial = match place {
-            Place::Begins => None,
+            Place::Begins | Place::BeginsAgain(_) => None,
             Place::Continues(index) => self.places.get(index as usize),
-            Place::Gap { expected, .. } if meta.msg_id.is_none() || !bounds.drops_alone => {
-                let got = meta.seq.unwrap_or_default();
-                let gap = DropReason::SequenceGap { expected, got };
-                return Err(malformed(format!("{gap}")));
+            Place::Gap { index, expected } => {
+                return self.judge_gap(meta, index, expected, bounds);
             }
-            Place::Gap { .. } | Place::Duplicate | Place::Late => return Ok(()),
+            Place::Duplicate | Place::Late => return Ok(()),
         };
         let received = partial.map_or(0, Partial::received);
         let size = received.saturating_add(meta.payload_len);
@@ -86,6 +89,22 @@ impl Reassembler {
         let others = (self.allocated - capacity) as u64;
         let needed = others.saturating_add(size.max(capacity as u64));
         at_most("max_partial_bytes", bounds.bytes, needed)
+    }
+
+    fn judge_gap(
+        &self,
+        meta: &FragmentMeta,
+        index: Option<u32>,
+        expected: u32,
+        bounds: &Bounds,
+    ) -> Result<(), CloseReason> {
+        let partial = index.and_then(|index| self.places.get(index as usize));
+        if bounds.may_drop(partial.map_or(meta, |partial| &partial.first)) {
+            return Ok(());
+        }
+        let got = meta.seq.unwrap_or_default();
+        let gap = DropReason::SequenceGap { expected, got };
+        Err(malformed(format!("{gap}")))
     }
 
     /// Whether a message that has `size` bytes with this fragment is as long as was
