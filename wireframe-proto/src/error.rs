@@ -257,7 +257,7 @@ pub enum CloseReason {
     #[error("a frame was not completed in time")]
     FrameTimedOut,
     /// A message was not whole in time, and could not be dropped alone: it has no id, or
-    /// answers go in order.
+    /// answers go in order, or its rest could be taken for another message.
     #[error("a message was not completed in time")]
     MessageTimedOut,
     /// The rest of a body that nobody reads did not come in time.

@@ -149,7 +149,9 @@ pub trait WireframeProtocol {
     /// sends goes as that of [`on_control`](Self::on_control). The default continues.
     ///
     /// It is not asked where answers go [`InOrder`](AnswerOrder::InOrder), nor for a message
-    /// without an id: the connection closes then. It should close as well where other frames
+    /// without an id or one that cannot be told from
+    /// [the next of its id](crate::FragmentStrategy::reuses_message_ids): the connection closes
+    /// then. It should close as well where other frames
     /// could be taken for those of the message: replies and bodies that name no id.
     fn on_message_dropped(
         &self,

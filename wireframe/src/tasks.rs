@@ -1,6 +1,7 @@
 //! TaskTracker that a server knows of.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -35,10 +36,12 @@ struct Shared {
 #[derive(Default)]
 struct Running {
     count: usize,
-    waiting: Vec<Waker>,
-    /// Those that can be aborted, by their numbers.
+    /// Those who wait for the end of all, by their numbers.
+    waiting: BTreeMap<u64, Waker>,
+    /// Tasks that can be aborted, by their numbers.
     abortable: HashMap<u64, Arc<Abort>>,
-    next: u64,
+    /// Numbers that have been given out.
+    numbers: u64,
     /// They were aborted, and so is what is started from then on.
     aborted: bool,
 }
@@ -63,6 +66,13 @@ impl Abort {
     }
 }
 
+impl Running {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+}
+
 impl TaskTracker {
     /// An empty set of tasks, started through `spawner`.
     pub fn new(spawner: Arc<dyn Spawn>) -> Self {
@@ -82,8 +92,7 @@ impl TaskTracker {
         let abort = Arc::new(Abort::default());
         let mut running = lock(&self.shared.running);
         abort.asked.store(running.aborted, Ordering::Relaxed);
-        let number = running.next;
-        running.next += 1;
+        let number = running.number();
         running.abortable.insert(number, Arc::clone(&abort));
         drop(running);
         let registered = Registered {
@@ -126,6 +135,7 @@ impl TaskTracker {
     pub async fn wait(&self) {
         AllEnded {
             running: &self.shared.running,
+            number: None,
         }
         .await;
     }
@@ -217,30 +227,40 @@ impl Drop for Tracked {
         }
         let waiting = std::mem::take(&mut running.waiting);
         drop(running);
-        waiting.into_iter().for_each(contain::wake);
+        waiting.into_values().for_each(contain::wake);
     }
 }
 
 struct AllEnded<'a> {
     running: &'a Mutex<Running>,
+    /// Its place among those who wait, once it has had one.
+    number: Option<u64>,
 }
 
 impl Future for AllEnded<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Cloning and dropping wakers is foreign code, which must not run locked.
         let fresh = cx.waker().clone();
         let mut running = lock(self.running);
         if running.count == 0 {
             return Poll::Ready(());
         }
-        if running.waiting.iter().any(|kept| kept.will_wake(&fresh)) {
-            drop(running);
-            return Poll::Pending;
-        }
-        running.waiting.push(fresh);
+        let number = *self.number.get_or_insert_with(|| running.number());
+        let stale = running.waiting.insert(number, fresh);
+        drop(running);
+        drop(stale);
         Poll::Pending
+    }
+}
+
+impl Drop for AllEnded<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = lock(self.running).waiting.remove(&number);
+            drop(waker);
+        }
     }
 }
 
@@ -251,3 +271,6 @@ impl fmt::Debug for TaskTracker {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::{
     event::Event,
     fragment::{
         FragmentMeta, FragmentStrategy,
-        reassembler::{Bounds, Reassembler, Taken},
+        reassembler::{Bounds, Expired, Reassembler, Taken},
     },
     protocol::{AnswerOrder, WireframeProtocol},
     time::Instant,
@@ -112,12 +112,13 @@ impl<P: WireframeProtocol> Connection<P> {
         while !self.control_is_full()
             && let Some(reassembler) = &mut self.reassembler
             && let moment = reassembler.moment(at, self.counters.bytes_received)
-            && let Some((id, received)) = reassembler.expire(moment, &bounds)
+            && let Some(expired) = reassembler.expire(moment, &bounds)
         {
             crate::steps::step();
             let connection = self.peer.id;
+            let Expired { id, received, .. } = expired;
             tracing::warn!(%connection, message = id, received, "a message was not whole in time");
-            let Some(id) = id.filter(|_| Self::DROPS_ALONE) else {
+            let Some(id) = id.filter(|_| expired.is_alone) else {
                 return self.close_with_goodbye(CloseReason::MessageTimedOut);
             };
             let why = DropReason::TimedOut;

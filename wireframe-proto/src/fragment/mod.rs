@@ -127,10 +127,15 @@ pub trait FragmentStrategy<F> {
         None
     }
 
-    /// Whether the peer may use a message's id again soon after that message. If not,
-    /// which is the default, the ids of messages that were dropped are remembered until 64
-    /// others have been, and what still comes of them is ignored. Where ids may come round
-    /// again within that it must say yes.
+    /// Whether the peer may use a message's id again soon after that message.
+    ///
+    /// The ids of messages that were dropped are remembered until 64 others have been, and
+    /// what still comes of them is ignored. If ids may come round again within that it must
+    /// say yes. Then a fragment whose [`seq`](FragmentMeta::seq) is 0 begins another message
+    /// of such an id; and a message that began without `seq` is not dropped alone, because
+    /// what still comes of it could be another one: its loss ends the connection.
+    ///
+    /// The default is no.
     fn reuses_message_ids(&self) -> bool {
         false
     }

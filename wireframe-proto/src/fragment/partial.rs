@@ -14,7 +14,7 @@ const MAX_EMPTY: usize = 32;
 #[derive(Debug)]
 pub(super) struct Partial {
     /// The header of its first fragment.
-    first: FragmentMeta,
+    pub(super) first: FragmentMeta,
     bytes: Vec<u8>,
     /// Fragments that have come, which is the number of the next.
     pub(super) fragments: u32,

@@ -1,14 +1,17 @@
 //! Messages of the peer that come in fragments, until they are whole.
 
+mod judge;
+
 use alloc::{
     collections::{BTreeSet, VecDeque},
-    format,
     vec::Vec,
 };
 use core::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use judge::Place;
+pub(super) use judge::at_most;
 
 use super::{
     FragmentMeta,
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    error::{CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed},
+    error::{CloseReason, DropReason, DroppedMessage, LimitExceeded},
     stats::FragmentStats,
     steps::step,
     time::{Instant, ReadingClock},
@@ -34,7 +37,8 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     pub(crate) fragments: usize,
     pub(crate) timeout: Duration,
-    /// The peer may use the id of a dropped message again at once.
+    /// The peer may use the id of a dropped message again at once. Only by its number can
+    /// the first fragment of such a message be told from the rest of the other.
     pub(crate) reuses_ids: bool,
     /// No message may begin that is not whole at once.
     pub(crate) refused: Option<LimitExceeded>,
@@ -56,6 +60,13 @@ impl Bounds {
             drops_alone,
         }
     }
+
+    /// Whether a message that begins with that fragment may be dropped alone: nothing that
+    /// still comes of it is taken for the beginning of another.
+    fn may_drop(&self, first: &FragmentMeta) -> bool {
+        let is_told_apart = first.msg_id.is_some() && (!self.reuses_ids || first.seq.is_some());
+        self.drops_alone && is_told_apart
+    }
 }
 
 /// What comes of a fragment.
@@ -69,19 +80,14 @@ pub(crate) enum Taken {
     Dropped(DroppedMessage),
 }
 
-/// Where a fragment belongs.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// It begins a message.
-    Begins,
-    /// It is the next of the message in that place.
-    Continues(u32),
-    /// One before it is missing. The message may not even have begun.
-    Gap { index: Option<u32>, expected: u32 },
-    /// It has come before.
-    Duplicate,
-    /// Its message was dropped.
-    Late,
+/// A message that was not whole in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) id: Option<u64>,
+    /// The bytes of it that had come.
+    pub(crate) received: u64,
+    /// What still comes of it is taken for no other message: it may be dropped alone.
+    pub(crate) is_alone: bool,
 }
 
 /// What is known of a message id.
@@ -151,12 +157,6 @@ impl Reassembler {
         self.places.get(self.open.first()?.1 as usize)
     }
 
-    /// Refuses a fragment of which only the header has come, if all of it would be.
-    pub(crate) fn check(&self, meta: &FragmentMeta, bounds: &Bounds) -> Result<(), CloseReason> {
-        let place = self.place(meta);
-        self.judge(meta, place, bounds)
-    }
-
     /// Takes a fragment, whose payload began at the moment `from`.
     pub(crate) fn take(
         &mut self,
@@ -166,19 +166,22 @@ impl Reassembler {
         bounds: &Bounds,
     ) -> Result<Taken, CloseReason> {
         step();
-        let place = self.place(&meta);
+        let place = self.place(&meta, bounds);
         self.judge(&meta, place, bounds)?;
+        if let Place::BeginsAgain(id) = place {
+            self.forget(id);
+        }
         match place {
             Place::Duplicate => self.stats.duplicates += 1,
             Place::Late => self.stats.late += 1,
             Place::Gap { index, expected } => {
-                return Ok(self.take_gap(&meta, index, expected, bounds));
+                return Ok(self.take_gap(&meta, index, expected));
             }
-            Place::Begins if meta.is_final => {
+            Place::Begins | Place::BeginsAgain(_) if meta.is_final => {
                 self.stats.messages += 1;
                 return Ok(Taken::Whole(meta, payload));
             }
-            Place::Begins => {
+            Place::Begins | Place::BeginsAgain(_) => {
                 let index = self.begin(meta, from, bounds);
                 self.append(index, &payload, bounds);
             }
@@ -190,89 +193,6 @@ impl Reassembler {
             }
         }
         Ok(Taken::Nothing)
-    }
-
-    fn place(&self, meta: &FragmentMeta) -> Place {
-        let index = match meta.msg_id {
-            None => self.anonymous,
-            Some(id) => match self.by_id.get(&id) {
-                Some(Known::Dropped) => return Place::Late,
-                Some(Known::Open(index)) => Some(*index),
-                None => None,
-            },
-        };
-        let partial = index.and_then(|index| self.places.get(index as usize));
-        let expected = partial.map_or(0, |partial| partial.fragments);
-        match (meta.seq, index) {
-            (Some(seq), _) if seq < expected => Place::Duplicate,
-            (Some(seq), _) if seq > expected => Place::Gap { index, expected },
-            (_, Some(index)) => Place::Continues(index),
-            (_, None) => Place::Begins,
-        }
-    }
-
-    /// Whether a fragment in that place is within all bounds. Says so from its header
-    /// alone, before anything is allocated.
-    fn judge(&self, meta: &FragmentMeta, place: Place, bounds: &Bounds) -> Result<(), CloseReason> {
-        let partial = match place {
-            Place::Begins => None,
-            Place::Continues(index) => self.places.get(index as usize),
-            Place::Gap { expected, .. } if meta.msg_id.is_none() || !bounds.drops_alone => {
-                let got = meta.seq.unwrap_or_default();
-                let gap = DropReason::SequenceGap { expected, got };
-                return Err(malformed(format!("{gap}")));
-            }
-            Place::Gap { .. } | Place::Duplicate | Place::Late => return Ok(()),
-        };
-        let received = partial.map_or(0, Partial::received);
-        let size = received.saturating_add(meta.payload_len);
-        let total = self.judge_total(meta, partial, size)?;
-        let max_size = bounds.message_size;
-        at_most("max_message_size", max_size, size.max(total.unwrap_or(0)))?;
-        let fragments = partial.map_or(0, |partial| u64::from(partial.fragments)) + 1;
-        at_most("max_fragments_per_message", bounds.fragments, fragments)?;
-        if let Some(partial) = partial {
-            partial.judge_emptiness(meta)?;
-        } else if !meta.is_final {
-            let messages = self.open.len() as u64 + 1;
-            at_most("max_partial_messages", bounds.messages, messages)?;
-            if let Some(limit) = bounds.refused {
-                return Err(CloseReason::Limit(limit));
-            }
-        } else {
-            return Ok(());
-        }
-        let capacity = partial.map_or(0, Partial::capacity);
-        let others = (self.allocated - capacity) as u64;
-        let needed = others.saturating_add(size.max(capacity as u64));
-        at_most("max_partial_bytes", bounds.bytes, needed)
-    }
-
-    /// Whether a message that has `size` bytes with this fragment is as long as was
-    /// declared, as far as can be said by now; returns what was declared.
-    fn judge_total(
-        &self,
-        meta: &FragmentMeta,
-        partial: Option<&Partial>,
-        size: u64,
-    ) -> Result<Option<u64>, CloseReason> {
-        let declared = match partial {
-            Some(partial) => partial.total(),
-            None => meta.total_message_len,
-        };
-        if let Some(again) = meta.total_message_len
-            && declared != Some(again)
-        {
-            let what = format!("a total of {again} bytes, declared in the middle of a message");
-            return Err(malformed(what));
-        }
-        match declared {
-            Some(total) if size > total || (meta.is_final && size < total) => {
-                let what = format!("message of {size} bytes, declared with {total}");
-                Err(malformed(what))
-            }
-            _ => Ok(declared),
-        }
     }
 
     fn begin(&mut self, first: FragmentMeta, from: Moment, bounds: &Bounds) -> u32 {
@@ -316,19 +236,13 @@ impl Reassembler {
         }
     }
 
-    fn take_gap(
-        &mut self,
-        meta: &FragmentMeta,
-        index: Option<u32>,
-        expected: u32,
-        bounds: &Bounds,
-    ) -> Taken {
+    fn take_gap(&mut self, meta: &FragmentMeta, index: Option<u32>, expected: u32) -> Taken {
         let partial = index.and_then(|index| self.remove(index));
         let Some(id) = meta.msg_id else {
             return Taken::Nothing;
         };
         self.stats.gaps += 1;
-        self.remember(id, bounds);
+        self.remember(id);
         Taken::Dropped(DroppedMessage {
             id,
             received: partial.map_or(0, |partial| partial.received()),
@@ -339,9 +253,8 @@ impl Reassembler {
         })
     }
 
-    /// Drops a message that is not whole at that moment, though it should be: its id, and
-    /// the bytes of it that had come.
-    pub(crate) fn expire(&mut self, at: Moment, bounds: &Bounds) -> Option<(Option<u64>, u64)> {
+    /// Drops a message that is not whole at that moment, though it should be.
+    pub(crate) fn expire(&mut self, at: Moment, bounds: &Bounds) -> Option<Expired> {
         let &(due, index) = self.open.first()?;
         if due.at(at) > at.now {
             return None;
@@ -349,17 +262,19 @@ impl Reassembler {
         let partial = self.remove(index)?;
         self.stats.timed_out += 1;
         let id = partial.id();
-        if let Some(id) = id {
-            self.remember(id, bounds);
+        let is_alone = bounds.may_drop(&partial.first);
+        if let Some(id) = id.filter(|_| is_alone) {
+            self.remember(id);
         }
-        Some((id, partial.received()))
+        Some(Expired {
+            id,
+            received: partial.received(),
+            is_alone,
+        })
     }
 
     /// What still comes of that message is late.
-    fn remember(&mut self, id: u64, bounds: &Bounds) {
-        if bounds.reuses_ids {
-            return;
-        }
+    fn remember(&mut self, id: u64) {
         if self.dropped.len() >= REMEMBERED
             && let Some(oldest) = self.dropped.pop_front()
         {
@@ -367,6 +282,12 @@ impl Reassembler {
         }
         self.dropped.push_back(id);
         self.by_id.insert(id, Known::Dropped);
+    }
+
+    /// Another message has that id now.
+    fn forget(&mut self, id: u64) {
+        self.by_id.remove(&id);
+        self.dropped.retain(|&dropped| dropped != id);
     }
 
     fn remove(&mut self, index: u32) -> Option<Partial> {
@@ -399,18 +320,6 @@ impl Reassembler {
             ..Self::default()
         };
     }
-}
-
-fn malformed(what: alloc::string::String) -> CloseReason {
-    CloseReason::Malformed(Malformed::new(what))
-}
-
-pub(super) fn at_most(limit: &'static str, value: usize, got: u64) -> Result<(), CloseReason> {
-    let value = value as u64;
-    if got <= value {
-        return Ok(());
-    }
-    Err(CloseReason::Limit(LimitExceeded { limit, value, got }))
 }
 
 #[cfg(test)]

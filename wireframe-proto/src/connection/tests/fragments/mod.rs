@@ -7,6 +7,7 @@ mod hostile;
 mod large_answer;
 mod packets;
 mod programs;
+mod reused;
 mod reviewed;
 mod round_trips;
 mod taking_turns;

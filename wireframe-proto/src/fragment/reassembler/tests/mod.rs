@@ -6,6 +6,7 @@ use alloc::vec;
 use model::Outcome;
 
 use super::*;
+use crate::error::Malformed;
 
 const BOUNDS: Bounds = Bounds {
     message_size: 40,
@@ -24,26 +25,95 @@ const AT_ONCE: Moment = Moment {
     received: 0,
 };
 
+const REUSING: Bounds = Bounds {
+    reuses_ids: true,
+    ..BOUNDS
+};
+
+/// Takes one byte of message 7, where ids are used again.
+fn take(reassembler: &mut Reassembler, seq: Option<u32>, is_final: bool) -> Outcome {
+    let mut meta = FragmentMeta::whole(1);
+    meta.msg_id = Some(7);
+    meta.seq = seq;
+    meta.is_final = is_final;
+    let payload = Bytes::from_static(b"x");
+    Outcome::from(reassembler.take(meta, payload, AT_ONCE, &REUSING))
+}
+
+fn whole(bytes: &[u8]) -> Outcome {
+    Outcome::Whole(bytes.to_vec())
+}
+
+/// What is dropped of the messages that are open when all of them should be whole.
+fn expire(reassembler: &mut Reassembler) -> Option<Expired> {
+    let now = Instant::from_millis(100);
+    let moment = Moment { now, ..AT_ONCE };
+    reassembler.expire(moment, &REUSING)
+}
+
 #[test]
-fn reused_ids_are_not_remembered() {
-    // rule: REASM-5
-    let bounds = Bounds {
-        reuses_ids: true,
-        ..BOUNDS
-    };
+fn where_ids_are_used_again_a_gap_is_told_once_and_a_first_fragment_begins_anew() {
+    // rule: REASM-4, REASM-5
     let mut reassembler = Reassembler::default();
-    let mut take = |seq, is_final| {
-        let mut meta = FragmentMeta::whole(1);
-        meta.msg_id = Some(7);
-        meta.seq = Some(seq);
-        meta.is_final = is_final;
-        let payload = Bytes::from_static(b"x");
-        Outcome::from(reassembler.take(meta, payload, AT_ONCE, &bounds))
+    for late in [2, 4] {
+        assert_eq!(take(&mut reassembler, Some(0), false), Outcome::Nothing);
+        assert_eq!(take(&mut reassembler, Some(2), false), Outcome::Gap(7));
+        for (seq, is_final) in [(Some(3), false), (Some(4), true)] {
+            let taken = take(&mut reassembler, seq, is_final);
+            assert_eq!(taken, Outcome::Nothing);
+        }
+        assert_eq!(reassembler.stats().late, late);
+    }
+    assert_eq!(reassembler.stats().gaps, 2);
+    assert_eq!(take(&mut reassembler, Some(0), false), Outcome::Nothing);
+    assert_eq!(take(&mut reassembler, Some(1), true), whole(b"xx"));
+    // It is not remembered any more.
+    assert_eq!(take(&mut reassembler, None, true), whole(b"x"));
+    assert!(reassembler.by_id.is_empty() && reassembler.dropped.is_empty());
+}
+
+#[test]
+fn where_ids_are_used_again_a_message_of_one_fragment_begins_anew_too() {
+    // rule: REASM-5
+    let mut reassembler = Reassembler::default();
+    assert_eq!(take(&mut reassembler, Some(1), false), Outcome::Gap(7));
+    assert_eq!(take(&mut reassembler, Some(0), true), whole(b"x"));
+    assert_eq!(take(&mut reassembler, None, true), whole(b"x"));
+}
+
+#[test]
+fn where_ids_are_used_again_numbers_tell_the_rest_of_a_message_that_timed_out() {
+    // rule: REASM-5
+    let mut reassembler = Reassembler::default();
+    assert_eq!(take(&mut reassembler, Some(0), false), Outcome::Nothing);
+    let expired = Expired {
+        id: Some(7),
+        received: 1,
+        is_alone: true,
     };
-    assert_eq!(take(0, false), Outcome::Nothing);
-    assert_eq!(take(2, false), Outcome::Gap(7));
-    assert_eq!(take(0, false), Outcome::Nothing);
-    assert_eq!(take(1, true), Outcome::Whole(b"xx".to_vec()));
+    assert_eq!(expire(&mut reassembler), Some(expired));
+    assert_eq!(take(&mut reassembler, Some(1), true), Outcome::Nothing);
+    let stats = reassembler.stats();
+    assert_eq!((stats.late, stats.gaps, stats.timed_out), (1, 0, 1));
+    assert_eq!(take(&mut reassembler, Some(0), true), whole(b"x"));
+}
+
+#[test]
+fn where_ids_are_used_again_a_message_without_numbers_is_not_dropped_alone() {
+    // rule: REASM-4, REASM-5
+    let mut reassembler = Reassembler::default();
+    assert_eq!(take(&mut reassembler, None, false), Outcome::Nothing);
+    let expired = Expired {
+        id: Some(7),
+        received: 1,
+        is_alone: false,
+    };
+    assert_eq!(expire(&mut reassembler), Some(expired));
+    // So it is if only its other fragments are numbered.
+    let mut reassembler = Reassembler::default();
+    assert_eq!(take(&mut reassembler, None, false), Outcome::Nothing);
+    let gap = Outcome::Malformed("sequence gap");
+    assert_eq!(take(&mut reassembler, Some(2), false), gap);
 }
 
 #[test]

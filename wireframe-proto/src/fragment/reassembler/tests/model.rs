@@ -6,7 +6,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::super::{Bounds, FragmentMeta, FragmentStats, Taken};
+use super::super::{Bounds, Expired, FragmentMeta, FragmentStats, Taken};
 use crate::error::CloseReason;
 
 /// Most empty fragments in a row.
@@ -64,6 +64,8 @@ pub(super) struct Plain {
     capacity: usize,
     empty: usize,
     began: u64,
+    /// Its first fragment had a number.
+    is_numbered: bool,
     /// Pieces that the connection had received by then.
     pieces: usize,
     /// Fragments of others have come since it began.
@@ -71,6 +73,11 @@ pub(super) struct Plain {
 }
 
 impl Plain {
+    /// Nothing else that comes can be taken for a part of it, nor its rest for another.
+    const fn is_told_apart(&self, bounds: &Bounds) -> bool {
+        self.id.is_some() && (self.is_numbered || !bounds.reuses_ids)
+    }
+
     fn due(&self, bounds: &Bounds, received: usize) -> u64 {
         let millis = u64::try_from(bounds.timeout.as_millis()).unwrap();
         let seconds = received / PIECE - self.pieces;
@@ -132,10 +139,17 @@ impl Model {
     ) -> Outcome {
         let id = meta.msg_id;
         let dropped = self.dropped.iter().find(|(other, _)| id == Some(*other));
-        if let Some((_, why)) = dropped {
-            self.seen.insert(why);
-            self.stats.late += 1;
-            return Outcome::Nothing;
+        if let Some(&(dropped, why)) = dropped {
+            if !bounds.reuses_ids || meta.seq != Some(0) {
+                self.saw(why);
+                if bounds.reuses_ids {
+                    self.saw("late, though the id may be used again");
+                }
+                self.stats.late += 1;
+                return Outcome::Nothing;
+            }
+            self.saw("id again after a drop");
+            self.dropped.retain(|&(id, _)| id != dropped);
         }
         let at = self.open.iter().position(|message| message.id == id);
         let fresh = Plain {
@@ -146,6 +160,7 @@ impl Model {
             capacity: 0,
             empty: 0,
             began: now,
+            is_numbered: meta.seq.is_some(),
             pieces: self.received / PIECE,
             is_interleaved: false,
         };
@@ -156,7 +171,7 @@ impl Model {
                 self.stats.duplicates += 1;
                 return Outcome::Nothing;
             }
-            Some(seq) if seq > message.fragments => return self.gap(id, at, bounds),
+            Some(seq) if seq > message.fragments => return self.gap(&message, at, bounds),
             _ => {}
         }
         if let Some(refused) = self.refusal(meta, &message, at, bounds) {
@@ -168,7 +183,7 @@ impl Model {
             return Outcome::Whole(payload.to_vec());
         }
         self.append(&mut message, payload, bounds);
-        self.note(at, id, payload, bounds);
+        self.note(at, id, payload);
         match at {
             Some(at) if meta.is_final => {
                 self.open.remove(at);
@@ -180,8 +195,11 @@ impl Model {
         Outcome::Nothing
     }
 
-    fn gap(&mut self, id: Option<u64>, at: Option<usize>, bounds: &Bounds) -> Outcome {
-        let Some(id) = id else {
+    fn gap(&mut self, message: &Plain, at: Option<usize>, bounds: &Bounds) -> Outcome {
+        let Some(id) = message.id.filter(|_| message.is_told_apart(bounds)) else {
+            if message.id.is_some() {
+                self.saw("gap in a message without a number");
+            }
             return Outcome::Malformed(GAP);
         };
         self.saw(match at {
@@ -190,7 +208,7 @@ impl Model {
         });
         self.stats.gaps += 1;
         self.open.retain(|message| message.id != Some(id));
-        self.remember(id, "late after a gap", bounds);
+        self.remember(id, "late after a gap");
         Outcome::Gap(id)
     }
 
@@ -269,7 +287,7 @@ impl Model {
     }
 
     /// Names what such a fragment shows.
-    fn note(&mut self, at: Option<usize>, id: Option<u64>, payload: &[u8], bounds: &Bounds) {
+    fn note(&mut self, at: Option<usize>, id: Option<u64>, payload: &[u8]) {
         for (n, other) in self.open.iter_mut().enumerate() {
             other.is_interleaved |= at != Some(n);
         }
@@ -280,10 +298,7 @@ impl Model {
             && let Some(id) = id
         {
             if self.forgotten.remove(&id) {
-                self.saw(match bounds.reuses_ids {
-                    true => "id again after a drop",
-                    false => "id again that was forgotten",
-                });
+                self.saw("id again that was forgotten");
             }
             if self.ended.contains(&id) {
                 self.saw("id again");
@@ -322,25 +337,24 @@ impl Model {
     }
 
     /// One message is dropped in time: it must be open and none may be due before it.
-    pub(super) fn expire(&mut self, id: Option<u64>, received: u64, bounds: &Bounds) {
+    pub(super) fn expire(&mut self, expired: Expired, bounds: &Bounds) {
+        let Expired { id, received, .. } = expired;
         let first = self.deadline(bounds);
         let at = self.open.iter().position(|message| message.id == id);
         let message = self.open.remove(at.unwrap());
         assert_eq!(Some(message.due(bounds, self.received)), first);
         assert_eq!(message.bytes.len() as u64, received);
+        assert_eq!(message.is_told_apart(bounds), expired.is_alone);
         self.stats.timed_out += 1;
         self.saw("timed out");
         match id {
-            Some(id) => self.remember(id, "late after its time", bounds),
+            Some(id) if expired.is_alone => self.remember(id, "late after its time"),
+            Some(_) => self.saw("timed out without a number"),
             None => self.saw("timed out without an id"),
         }
     }
 
-    fn remember(&mut self, id: u64, why: &'static str, bounds: &Bounds) {
-        if bounds.reuses_ids {
-            self.forgotten.insert(id);
-            return;
-        }
+    fn remember(&mut self, id: u64, why: &'static str) {
         self.dropped.push_back((id, why));
         if self.dropped.len() > REMEMBERED {
             let oldest = self.dropped.pop_front();

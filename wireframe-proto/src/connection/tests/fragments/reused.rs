@@ -1,0 +1,96 @@
+//! Messages whose ids are soon used again.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{RawConnection, events, feed, fragment, raw};
+use crate::{
+    CloseReason, Config, DropReason, DroppedMessage, Event, FragmentMeta, FragmentStrategy,
+    Instant, Malformed, Multiplexed, Unencodable,
+};
+
+/// Reads what [`Multiplexed`] reads, but ids are used again, and fragments may have no number.
+#[derive(Clone)]
+struct Reusing {
+    inner: Multiplexed,
+    has_numbers: bool,
+}
+
+impl FragmentStrategy<Bytes> for Reusing {
+    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
+        let header = FragmentStrategy::<Bytes>::decode_header(&mut self.inner, src)?;
+        Ok(header.map(|(mut meta, len)| {
+            meta.seq = meta.seq.filter(|_| self.has_numbers);
+            (meta, len)
+        }))
+    }
+
+    fn encode_header(
+        &mut self,
+        _: &mut Vec<u8>,
+        _: &Bytes,
+        _: &FragmentMeta,
+    ) -> Result<(), Unencodable> {
+        Err(Unencodable::new("only read"))
+    }
+
+    fn reuses_message_ids(&self) -> bool {
+        true
+    }
+}
+
+fn receiver(has_numbers: bool) -> RawConnection<Reusing> {
+    let mut config = Config::default();
+    config.fragments.reassembly_timeout = Duration::from_millis(50);
+    let inner = Multiplexed::new();
+    raw(Reusing { inner, has_numbers }, config)
+}
+
+fn dropped(why: DropReason) -> Event<Bytes> {
+    Event::MessageDropped(DroppedMessage {
+        id: 1,
+        received: 1,
+        why,
+    })
+}
+
+#[test]
+fn a_gap_is_told_once_however_many_fragments_are_left() {
+    // rule: REASM-4, REASM-5
+    let mut receiver = receiver(true);
+    for _ in 0..2 {
+        feed(&mut receiver, &fragment(1, 0, Some(9), false, b"a"));
+        for seq in 2..8 {
+            feed(&mut receiver, &fragment(1, seq, None, false, b"a"));
+        }
+        feed(&mut receiver, &fragment(1, 8, None, true, b"a"));
+        let (expected, got) = (1, 2);
+        let gap = dropped(DropReason::SequenceGap { expected, got });
+        assert_eq!(events(&mut receiver), [gap]);
+    }
+    let stats = receiver.stats().fragments;
+    assert_eq!((stats.gaps, stats.late), (2, 12));
+    feed(&mut receiver, &fragment(1, 0, Some(2), false, b"a"));
+    feed(&mut receiver, &fragment(1, 1, None, true, b"b"));
+    let whole = Event::Push(Bytes::from_static(b"ab"));
+    assert_eq!(events(&mut receiver), [whole]);
+}
+
+#[test]
+fn a_message_whose_rest_could_be_a_new_one_ends_the_connection_when_its_time_is_over() {
+    // rule: REASM-5
+    for has_numbers in [true, false] {
+        let mut receiver = receiver(has_numbers);
+        feed(&mut receiver, &fragment(1, 0, Some(2), false, b"a"));
+        assert_eq!(events(&mut receiver), []);
+        receiver.handle_timeout(Instant::from_millis(50));
+        feed(&mut receiver, &fragment(1, 1, None, true, b"b"));
+        let expected = match has_numbers {
+            true => dropped(DropReason::TimedOut),
+            false => Event::Closing(CloseReason::MessageTimedOut),
+        };
+        assert_eq!(events(&mut receiver), [expected]);
+    }
+}
