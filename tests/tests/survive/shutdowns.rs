@@ -82,7 +82,7 @@ struct Heard {
 
 /// Takes frames, at most so many; says what came, and whether that was all.
 fn listen(client: &mut Client, most: usize, asks: bool) -> (Vec<(u64, u64)>, bool) {
-    let mut pushed = Vec::new();
+    let (mut pushed, mut is_whole) = (Vec::new(), true);
     while pushed.len() < most {
         match client.next() {
             Ok(Some(frame)) if frame.id == 9 => {
@@ -90,12 +90,12 @@ fn listen(client: &mut Client, most: usize, asks: bool) -> (Vec<(u64, u64)>, boo
                 let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b));
                 pushed.push((number(index), number(&rest[..8])));
                 if asks && pushed.len() % 4 == 0 {
-                    // The server may be at its end.
-                    let _ = client.ask(b"and?");
+                    // A reset that this hears of looks like an end to who reads.
+                    is_whole &= client.ask(b"and?").is_ok();
                 }
             }
             Ok(Some(_)) => {}
-            Ok(None) => return (pushed, true),
+            Ok(None) => return (pushed, is_whole),
             Err(_) => break,
         }
     }
