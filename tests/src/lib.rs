@@ -6,6 +6,7 @@ mod flavour;
 mod gauge;
 mod lines;
 mod outside;
+mod process;
 mod raw;
 mod records;
 mod running;
@@ -16,6 +17,7 @@ pub use flavour::{AsyncStd, Flavour, Serving, Smol, Spawned, TokioMany, TokioOne
 pub use gauge::{Gauge, Gauged};
 pub use lines::{Line, Lines, Notes, Oops, line, lines, wire};
 pub use outside::Outsider;
+pub use process::{Process, Work, allow_open_files};
 pub use raw::{Raw, envelope, open_envelope};
 pub use records::{
     ANSWER, CorrelatedRecords, END, ERROR, GOODBYE, InOrderRecords, NOTICE, Record, Records,

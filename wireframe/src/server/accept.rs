@@ -161,13 +161,16 @@ impl<P: Protocol, T: Transport> Future for Refused<P, T> {
 }
 
 /// Whether accepting failed because of the connection that was being accepted, so that
-/// the next can be taken at once.
+/// the next can be taken at once. Linux reports what the network has done to it, too.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::TimedOut
             | io::ErrorKind::Interrupted
     )
 }
@@ -186,5 +189,46 @@ impl BackOff {
         let now = self.0;
         self.0 = (now * 2).min(Duration::from_secs(1));
         now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_connection_are_told_from_a_shortage() {
+        // rule: LIM-4
+        use io::ErrorKind as Kind;
+        for kind in [
+            Kind::ConnectionAborted,
+            Kind::ConnectionReset,
+            Kind::ConnectionRefused,
+            Kind::HostUnreachable,
+            Kind::NetworkUnreachable,
+            Kind::TimedOut,
+            Kind::Interrupted,
+        ] {
+            assert!(concerns_one_connection(&kind.into()), "{kind:?}");
+        }
+        for kind in [
+            Kind::OutOfMemory,
+            Kind::InvalidInput,
+            Kind::PermissionDenied,
+            Kind::NetworkDown,
+            Kind::Other,
+        ] {
+            assert!(!concerns_one_connection(&kind.into()), "{kind:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_or_system_without_descriptors_is_short_of_something() {
+        // rule: LIM-4
+        use rustix::io::Errno;
+        for short in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(!concerns_one_connection(&short.into()), "{short:?}");
+        }
     }
 }

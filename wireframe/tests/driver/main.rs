@@ -47,6 +47,7 @@ mod registry;
 mod replies;
 mod rig;
 mod serving;
+mod shutdowns;
 mod threads;
 mod time;
 mod transport;

@@ -4,6 +4,8 @@ mod address;
 #[cfg(feature = "async-io")]
 mod async_io;
 mod futures_io;
+#[cfg(unix)]
+mod socket_file;
 
 use std::{
     pin::pin,
