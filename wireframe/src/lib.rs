@@ -10,6 +10,8 @@ mod conversation;
 mod driver;
 mod error;
 mod frame;
+#[cfg(all(test, wireframe_loom))]
+mod loom_models;
 mod payload;
 mod push;
 mod registry;

@@ -1,9 +1,23 @@
 //! The primitives that the library's own synchronisation is built from.
 //!
-//! They are named here and nowhere else, so that a model checker can take their place.
+//! They are named here and nowhere else, so that a model checker can take their place:
+//! under `--cfg wireframe_loom` locks and atomics are those of loom, which work inside its
+//! models alone. `Arc` and `Weak` remain those of std: loom's cannot hold a `dyn Trait`, which
+//! `Arc<dyn Spawn>` and `Waker` need, and has no `Weak`. Their own counting is thus not part
+//! of what is checked.
 
+/// For statics, which outlive each run of a model.
+pub(crate) use std::sync::atomic::AtomicU64 as StaticU64;
+pub(crate) use std::sync::{Arc, Weak};
+
+#[cfg(wireframe_loom)]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+};
+#[cfg(not(wireframe_loom))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard, Weak,
+    Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 

@@ -46,7 +46,7 @@ use crate::{
     },
     rt::Sleep,
     session::Session,
-    sync::{Arc, AtomicU64, Ordering},
+    sync::{Arc, Ordering, StaticU64},
     tasks::TaskTracker,
     transport::Transport,
 };
@@ -131,7 +131,7 @@ pub struct Environment {
 
 /// A fresh name for a connection of this process.
 fn next_id() -> ConnectionId {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    static NEXT: StaticU64 = StaticU64::new(1);
     ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
