@@ -226,4 +226,5 @@ pub(crate) fn join(c: &mut Criterion) {
 pub(crate) fn pass(c: &mut Criterion) {
     echo_in::<Raw<LengthDelimited>>(c, "pass");
     echo_in::<Raw<Multiplexed>>(c, "pass");
+    echo_in::<Raw<LenFlag32K>>(c, "pass");
 }

@@ -187,6 +187,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 let payload = self.take_payload(&meta, header_len);
                 (meta, payload)
             }
+            // A copy, so that the header of the usual case need not be in memory.
             header => match self.next_in_parts(header.clone()) {
                 Some(unit) => unit,
                 None => return self.found_no_frame(),

@@ -132,8 +132,12 @@ pub trait FragmentStrategy<F> {
     /// The ids of messages that were dropped are remembered until 64 others have been, and
     /// what still comes of them is ignored. If ids may come round again within that it must
     /// say yes. Then a fragment whose [`seq`](FragmentMeta::seq) is 0 begins another message
-    /// of such an id; and a message that began without `seq` is not dropped alone, because
-    /// what still comes of it could be another one: its loss ends the connection.
+    /// of an id whose message was dropped, also if it is the old one that comes twice; and a
+    /// message that began without `seq` is not dropped alone, because what still comes of it
+    /// could be another one: its loss ends the connection. Number every unit that has an id,
+    /// those that are whole messages too, or none: one without a number is taken for the rest
+    /// of a dropped message. An id whose message is under way cannot begin another: a first
+    /// fragment that says something else ends the connection.
     ///
     /// The default is no.
     fn reuses_message_ids(&self) -> bool {

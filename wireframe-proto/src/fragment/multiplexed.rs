@@ -81,11 +81,13 @@ impl<F> FragmentStrategy<F> for Multiplexed {
         let Some((&[a, b, c, d, flags], rest)) = src.split_first_chunk::<HEAD>() else {
             return Ok(None);
         };
-        let mut meta = FragmentMeta::whole(u64::from(u32::from_be_bytes([a, b, c, d])));
+        let meta = FragmentMeta::whole(u64::from(u32::from_be_bytes([a, b, c, d])));
         if flags == FINAL {
             return Ok(Some((meta, HEAD)));
         }
-        decode_fragment(flags, rest, &mut meta).map(|len| len.map(|len| (meta, HEAD + len)))
+        // A copy, so that what the usual case says need not be in memory.
+        let fragment = decode_fragment(flags, rest, meta.payload_len)?;
+        Ok(fragment.map(|(meta, len)| (meta.clone(), HEAD + len)))
     }
 
     #[inline]
@@ -106,7 +108,9 @@ impl<F> FragmentStrategy<F> for Multiplexed {
                 dst.extend_from_slice(&[a, b, c, d, FINAL]);
                 Ok(())
             }
-            (Some(id), Some(seq)) => encode_fragment(dst, len, id, seq, meta),
+            (Some(id), Some(seq)) => {
+                encode_fragment(dst, len, (id, seq), meta.is_final, meta.total_message_len)
+            }
             _ => Err(Unencodable::new("a fragment without an id or a number")),
         }
     }
@@ -125,13 +129,13 @@ impl<F> FragmentStrategy<F> for Multiplexed {
     }
 }
 
-/// Reads what follows the flags of a fragment; returns how many bytes that takes.
+/// Reads what follows the flags of a fragment; returns also how many bytes that takes.
 #[cold]
 fn decode_fragment(
     flags: u8,
     rest: &[u8],
-    meta: &mut FragmentMeta,
-) -> Result<Option<usize>, Malformed> {
+    payload_len: u64,
+) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
     let malformed = |what: &str| Err(Malformed::new(format!("flags {flags:#04x}: {what}")));
     if flags & !(FRAGMENT | FINAL | TOTAL) != 0 {
         return malformed("unknown");
@@ -143,6 +147,7 @@ fn decode_fragment(
         return Ok(None);
     };
     let seq = u32::from_be_bytes([e, f, g, h]);
+    let mut meta = FragmentMeta::whole(payload_len);
     meta.is_final = flags & FINAL != 0;
     meta.msg_id = Some(u64::from(u32::from_be_bytes([a, b, c, d])));
     meta.seq = Some(seq);
@@ -151,29 +156,29 @@ fn decode_fragment(
         return malformed("a total length goes with the first of several fragments");
     }
     if !declares {
-        return Ok(Some(8));
+        return Ok(Some((meta, 8)));
     }
     let Some(&total) = rest.first_chunk() else {
         return Ok(None);
     };
     meta.total_message_len = Some(u64::from_be_bytes(total));
-    Ok(Some(16))
+    Ok(Some((meta, 16)))
 }
 
 #[cold]
 fn encode_fragment(
     dst: &mut Vec<u8>,
     len: u32,
-    id: u64,
-    seq: u32,
-    meta: &FragmentMeta,
+    (id, seq): (u64, u32),
+    is_final: bool,
+    total_message_len: Option<u64>,
 ) -> Result<(), Unencodable> {
     let Ok(id) = u32::try_from(id) else {
         let what = format!("message id {id} exceeds {}", u32::MAX);
         return Err(Unencodable::new(what));
     };
-    let first_of_several = seq == 0 && !meta.is_final;
-    let (flags, total) = match meta.total_message_len {
+    let first_of_several = seq == 0 && !is_final;
+    let (flags, total) = match total_message_len {
         Some(total) if first_of_several => (TOTAL, total),
         None if !first_of_several => (0, 0),
         _ => {
@@ -181,7 +186,7 @@ fn encode_fragment(
             return Err(Unencodable::new(what));
         }
     };
-    let flags = flags | FRAGMENT | if meta.is_final { FINAL } else { 0 };
+    let flags = flags | FRAGMENT | if is_final { FINAL } else { 0 };
     dst.extend_from_slice(&len.to_be_bytes());
     dst.push(flags);
     dst.extend_from_slice(&id.to_be_bytes());

@@ -65,6 +65,7 @@ impl Reassembler {
             Place::Gap { index, expected } => {
                 return self.judge_gap(meta, index, expected, bounds);
             }
+            Place::Duplicate if bounds.reuses_ids => return self.judge_duplicate(meta),
             Place::Duplicate | Place::Late => return Ok(()),
         };
         let received = partial.map_or(0, Partial::received);
@@ -89,6 +90,21 @@ impl Reassembler {
         let others = (self.allocated - capacity) as u64;
         let needed = others.saturating_add(size.max(capacity as u64));
         at_most("max_partial_bytes", bounds.bytes, needed)
+    }
+
+    /// Refuses a first fragment that is not the one of the message under way by that id: its
+    /// peer has given that message up for another, and what is there of both is no message.
+    fn judge_duplicate(&self, meta: &FragmentMeta) -> Result<(), CloseReason> {
+        let Some(Known::Open(index)) = meta.msg_id.and_then(|id| self.by_id.get(&id)) else {
+            return Ok(());
+        };
+        match self.places.get(*index as usize) {
+            Some(partial) if meta.seq == Some(0) && *meta != partial.first => {
+                let what = "another first fragment before the message of that id has ended";
+                Err(malformed(what.into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn judge_gap(

@@ -94,3 +94,23 @@ fn a_message_whose_rest_could_be_a_new_one_ends_the_connection_when_its_time_is_
         assert_eq!(events(&mut receiver), [expected]);
     }
 }
+
+#[test]
+fn a_message_under_way_is_not_spliced_with_another_of_its_id() {
+    // rule: REASM-5
+    for (len, is_final) in [(3, false), (9, true)] {
+        let mut receiver = receiver(true);
+        feed(&mut receiver, &fragment(1, 0, Some(9), false, b"a"));
+        feed(&mut receiver, &fragment(1, 0, Some(9), false, b"a"));
+        assert_eq!(events(&mut receiver), []);
+        assert_eq!(receiver.stats().fragments.duplicates, 1);
+        let total = Some(len).filter(|_| !is_final);
+        feed(&mut receiver, &fragment(1, 0, total, is_final, b"b"));
+        let ended = events(&mut receiver);
+        let [Event::Closing(CloseReason::Malformed(error))] = &ended[..] else {
+            panic!("not {ended:?}");
+        };
+        let error = alloc::format!("{error}");
+        assert!(error.contains("another first fragment"), "{error}");
+    }
+}

@@ -36,6 +36,7 @@ impl Outcome {
 const GAP: &str = "sequence gap";
 const AGAIN: &str = "declared in the middle";
 const TOTAL: &str = "declared with";
+const OTHER: &str = "another first fragment";
 
 impl From<Result<Taken, CloseReason>> for Outcome {
     fn from(taken: Result<Taken, CloseReason>) -> Self {
@@ -47,7 +48,7 @@ impl From<Result<Taken, CloseReason>> for Outcome {
             Err(CloseReason::Malformed(error)) => {
                 let error = error.to_string();
                 let says = |what: &&str| error.contains(*what);
-                Self::Malformed([GAP, AGAIN, TOTAL].into_iter().find(says).unwrap())
+                Self::Malformed([GAP, AGAIN, TOTAL, OTHER].into_iter().find(says).unwrap())
             }
             Err(other) => panic!("{other:?}"),
         }
@@ -64,6 +65,7 @@ pub(super) struct Plain {
     capacity: usize,
     empty: usize,
     began: u64,
+    first: FragmentMeta,
     /// Its first fragment had a number.
     is_numbered: bool,
     /// Pieces that the connection had received by then.
@@ -160,12 +162,18 @@ impl Model {
             capacity: 0,
             empty: 0,
             began: now,
+            first: meta.clone(),
             is_numbered: meta.seq.is_some(),
             pieces: self.received / PIECE,
             is_interleaved: false,
         };
         let mut message = at.map_or(fresh, |at| self.open[at].clone());
         match meta.seq {
+            Some(0)
+                if id.is_some() && bounds.reuses_ids && at.is_some() && *meta != message.first =>
+            {
+                return Outcome::Malformed(OTHER);
+            }
             Some(seq) if seq < message.fragments => {
                 self.saw("duplicate");
                 self.stats.duplicates += 1;

@@ -268,7 +268,7 @@ proptest! {
 }
 
 /// What can happen, and in how many of [`CASES`] random programs it does, at least.
-const EVERYTHING: [(&str, usize); 35] = [
+const EVERYTHING: [(&str, usize); 36] = [
     ("whole at once", 300),
     ("whole of several", 200),
     ("whole and interleaved", 200),
@@ -298,6 +298,7 @@ const EVERYTHING: [(&str, usize); 35] = [
     ("less", 15),
     ("declared with", 30),
     ("declared in the middle", 8),
+    ("another first fragment", 3),
     ("too large", 40),
     ("too much announced", 50),
     ("max_fragments_per_message", 30),
