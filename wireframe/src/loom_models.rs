@@ -1,4 +1,5 @@
-//! Models of what several threads do at once, run in all interleavings.
+//! Models of what several threads do at once, run in all interleavings or in those of at
+//! most `LOOM_MAX_PREEMPTIONS` preemptions.
 //!
 //! A wake-up that is lost leaves a thread blocked for ever, which loom reports. It takes
 //! `SeqCst` accesses for `AcqRel` ones, so what rests on their one order (the commands of a
@@ -63,7 +64,7 @@ fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
     (mailbox, handle)
 }
 
-/// Does what the driver does until `count` frames came, or the mailbox is closed and empty.
+/// Does what the driver does until `count` frames came.
 fn receive(mailbox: &Mailbox<u32>, count: usize) -> Vec<u32> {
     let (sleeper, waker) = Sleeper::new();
     let mut got = Vec::new();
