@@ -23,6 +23,8 @@ mod shutdown;
 mod sync;
 mod tasks;
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 
 #[doc(hidden)]

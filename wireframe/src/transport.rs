@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -11,6 +12,29 @@ use bytes::BytesMut;
 ///
 /// Partial progress is always reported: dropping whoever polls loses nothing.
 pub trait Transport: Send + Unpin {
+    /// How long [`poll_prepare`](Self::poll_prepare) may take before a server gives the
+    /// connection up; `None`, the default, if there is nothing to prepare.
+    fn preparation(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Does what goes before the first byte of the protocol, such as a handshake. A server
+    /// does it before there is a connection for the app. It may be called again when done.
+    ///
+    /// # Errors
+    ///
+    /// The peer is not to be served; the transport will not be used again.
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is known of the peer by TLS, once the handshake is done. Default nothing.
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<std::sync::Arc<crate::tls::TlsInfo>> {
+        None
+    }
+
     /// Reads into the spare capacity of `buf`, which there is. 0 means that the peer has
     /// ended its output.
     ///

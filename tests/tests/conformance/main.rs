@@ -44,4 +44,5 @@ mod shutdown;
 mod silence;
 mod streams;
 mod support;
+mod tls;
 mod traces;

@@ -8,6 +8,7 @@ use crate::{
     error::BuildError,
     frame::Protocol,
     rt::{Address, Runtime},
+    server::Stream,
     transport::Transport,
 };
 
@@ -28,23 +29,35 @@ pub async fn connect<R: Runtime, P: Protocol>(
     address: impl Into<Address>,
     app: WireframeApp<P>,
 ) -> io::Result<Client<P>> {
-    let invalid = |error: BuildError| io::Error::new(io::ErrorKind::InvalidInput, error);
     connect_to::<R, P>(address.into(), app.build().map_err(invalid)?).await
+}
+
+/// An app that cannot be built.
+pub(crate) fn invalid(error: BuildError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 async fn connect_to<R: Runtime, P: Protocol>(
     address: Address,
     app: App<P>,
 ) -> io::Result<Client<P>> {
+    let (stream, address) = open::<R>(address).await?;
+    Ok(start::<R, _, P>(&app, stream, address))
+}
+
+/// Connects to the first of the addresses that answers.
+pub(crate) async fn open<R: Runtime>(
+    address: Address,
+) -> io::Result<(Stream<R>, Option<SocketAddr>)> {
     #[cfg(unix)]
     if let Some(path) = address.path() {
         let stream = R::connect_unix(path.to_owned()).await?;
-        return Ok(start::<R, _, P>(&app, stream, None));
+        return Ok((Stream::Unix(Box::new(stream)), None));
     }
     let mut last = None;
     for address in address.resolve::<R>().await? {
         match R::connect(address).await {
-            Ok(stream) => return Ok(start::<R, _, P>(&app, stream, Some(address))),
+            Ok(stream) => return Ok((Stream::Tcp(stream), Some(address))),
             Err(error) => last = Some(error),
         }
     }
@@ -52,7 +65,7 @@ async fn connect_to<R: Runtime, P: Protocol>(
 }
 
 /// Runs a connection in a task of its own.
-fn start<R: Runtime, T: Transport + 'static, P: Protocol>(
+pub(crate) fn start<R: Runtime, T: Transport + 'static, P: Protocol>(
     app: &App<P>,
     stream: T,
     address: Option<SocketAddr>,

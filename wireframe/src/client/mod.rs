@@ -20,6 +20,8 @@ use wireframe_proto::{AnswerOrder, CallId, CloseReason, CorrelationId, EnvelopeP
 pub use call::Call;
 pub(crate) use caller::Caller;
 pub use connect::{connect, reconnecting};
+#[cfg(feature = "tls")]
+pub(crate) use connect::{invalid, open, start};
 pub use pushes::{Lagged, Pushes};
 pub use reconnect::{Backoff, Jitter, Reconnecting};
 pub use replies::Replies;

@@ -159,7 +159,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             id: next_id(),
             address,
         };
-        let control = Arc::new(Control::new(&peer));
+        let control = Control::new(&peer);
+        #[cfg(feature = "tls")]
+        let control = control.with_tls(transport.tls());
+        let control = Arc::new(control);
         let tasks = TaskSet::new(Arc::clone(&control));
         let mailbox = Mailbox::new(control, Arc::clone(&app.pushes)).with_extras(
             app.rate_limit,

@@ -73,6 +73,8 @@ pub(crate) struct Control {
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::tls::TlsInfo>>,
 }
 
 impl Control {
@@ -84,7 +86,16 @@ impl Control {
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    /// With what is known of the peer by TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(mut self, tls: Option<Arc<crate::tls::TlsInfo>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -179,6 +190,13 @@ impl ConnectionHandle {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.control.peer
+    }
+
+    /// What is known of the peer by TLS: its certificates among others. `None` without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.control.tls.as_deref()
     }
 
     /// How many frames the peer pushed that nobody here handled: there was no `on_push`

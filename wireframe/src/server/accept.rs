@@ -1,6 +1,7 @@
 //! Taking connections, one after the other.
 
 use std::{
+    future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -8,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use wireframe_proto::LimitExceeded;
+
 use super::{
     Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
-    handle::{Place, Refusal, Stage},
+    handle::{Place, Refusal, Seat, Stage},
 };
 use crate::{
     app::{App, WireframeApp},
@@ -95,8 +98,8 @@ fn start<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     limits: &ConnectionLimits,
 ) {
-    let over = handle.check(limits, address.map(|address| address.ip()));
-    let refusal = match over {
+    let ip = address.map(|address| address.ip());
+    let refusal = match handle.check(limits, ip) {
         Ok(()) => None,
         Err(limit) => {
             tracing::debug!(?address, %limit, "a connection is refused");
@@ -106,6 +109,60 @@ fn start<P: Protocol, T: Transport + 'static>(
             }
         }
     };
+    let Some(limit) = transport.preparation() else {
+        let accepted = (transport, address);
+        return begin(app, accepted, environment, handle, (refusal, None));
+    };
+    let seat = refusal.is_none().then(|| handle.reserve(ip));
+    let (app, environment, handle) = (app.clone(), environment.clone(), handle.clone());
+    let tasks = environment.tasks.clone();
+    tasks.spawn(async move {
+        let mut transport = transport;
+        match prepare(&mut transport, limit, &environment).await {
+            None => {}
+            Some(Ok(())) => {
+                let accepted = (transport, address);
+                begin(&app, accepted, &environment, &handle, (refusal, seat));
+            }
+            Some(Err(error)) => {
+                let failed = handle.count_unprepared();
+                // A flood of them says no more than some of them.
+                if failed.is_power_of_two() {
+                    tracing::warn!(?address, %error, failed, "a handshake failed");
+                } else {
+                    tracing::debug!(?address, %error, failed, "a handshake failed");
+                }
+            }
+        }
+    });
+}
+
+/// Does what goes before the protocol, for so long; `None` if the server shuts down before.
+async fn prepare<T: Transport>(
+    transport: &mut T,
+    limit: Duration,
+    environment: &Environment,
+) -> Option<io::Result<()>> {
+    let mut shutdown = pin!(environment.tasks.shutdown_token().triggered());
+    let preparing = poll_fn(|cx| match transport.poll_prepare(cx) {
+        Poll::Pending => shutdown.as_mut().poll(cx).map(|()| None),
+        ready @ Poll::Ready(_) => ready.map(Some),
+    });
+    let prepared = environment.clock.timeout(limit, preparing).await;
+    prepared.unwrap_or_else(|elapsed| Some(Err(io::Error::new(io::ErrorKind::TimedOut, elapsed))))
+}
+
+/// What a connection that begins has: why it is refused, if it is, or a place that it had
+/// before.
+type Standing = (Option<(Refusal, LimitExceeded)>, Option<Seat>);
+
+fn begin<P: Protocol, T: Transport + 'static>(
+    app: &App<P>,
+    (transport, address): Accepted<T>,
+    environment: &Environment,
+    handle: &ServerHandle,
+    (refusal, seat): Standing,
+) {
     // It makes the protocol's codec, framing and session: code of the user.
     let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
     let Ok(mut driver) = catch_unwind(driver) else {
@@ -120,7 +177,7 @@ fn start<P: Protocol, T: Transport + 'static>(
         let refused = Refused { driver, refusal };
         return environment.tasks.spawn(refused);
     }
-    let place = handle.enter(&driver.push_handle().connection());
+    let place = handle.enter(&driver.push_handle().connection(), seat);
     let served = Served { driver, place };
     environment.tasks.spawn_unabortable(served);
 }

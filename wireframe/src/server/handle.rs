@@ -35,11 +35,47 @@ struct ServerState {
     connections: HashMap<ConnectionId, ConnectionHandle>,
     /// How many of them each address has, where that is limited.
     addresses: HashMap<IpAddr, usize>,
+    /// Connections that are not ready for the app yet: their handshake is under way.
+    preparing: usize,
+    /// Connections that never were.
+    unprepared: u64,
     /// Connections that are being refused.
     refused: usize,
     /// The server waits for a connection to end.
     awaits_room: bool,
     report: ShutdownReport,
+}
+
+impl ServerState {
+    /// Connections that have a place, with those that prepare.
+    fn taken(&self) -> usize {
+        self.connections.len() + self.preparing
+    }
+
+    fn one_more_of(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            *self.addresses.entry(address).or_default() += 1;
+        }
+    }
+
+    fn one_less_of(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address
+            && let Entry::Occupied(mut there) = self.addresses.entry(address)
+        {
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
+        }
+    }
+
+    /// There is room: who is to be woken for it.
+    fn take_waiting(&mut self) -> Option<Waker> {
+        match std::mem::take(&mut self.awaits_room) {
+            true => self.server.take(),
+            false => None,
+        }
+    }
 }
 
 /// How far a server's life has come.
@@ -87,6 +123,33 @@ impl ServerHandle {
         lock(&self.state).connections.len()
     }
 
+    /// How many connections have failed before the app knew of them: their handshake failed
+    /// or took too long.
+    #[must_use]
+    pub fn failed_handshakes(&self) -> u64 {
+        lock(&self.state).unprepared
+    }
+
+    /// Counts a connection that did not become ready for the app.
+    pub(super) fn count_unprepared(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.unprepared += 1;
+        state.unprepared
+    }
+
+    /// A place for a connection that prepares.
+    pub(super) fn reserve(&self, address: Option<IpAddr>) -> Seat {
+        let address = address.map(|address| address.to_canonical());
+        let mut state = lock(&self.state);
+        state.preparing += 1;
+        state.one_more_of(address);
+        Seat {
+            server: self.clone(),
+            address,
+            left: false,
+        }
+    }
+
     /// The server has ended.
     pub(super) fn end(&self) -> ShutdownReport {
         let mut state = lock(&self.state);
@@ -108,8 +171,8 @@ impl ServerHandle {
     /// Whether the server waits for a connection to end before it takes another.
     pub(super) fn awaits_room(&self, limits: &ConnectionLimits) -> bool {
         let mut state = lock(&self.state);
-        state.awaits_room = limits.when_full == WhenFull::Wait
-            && state.connections.len() >= limits.max_connections.get();
+        state.awaits_room =
+            limits.when_full == WhenFull::Wait && state.taken() >= limits.max_connections.get();
         state.awaits_room
     }
 
@@ -120,11 +183,7 @@ impl ServerHandle {
         address: Option<IpAddr>,
     ) -> Result<(), LimitExceeded> {
         let state = lock(&self.state);
-        at_most(
-            "max_connections",
-            limits.max_connections,
-            state.connections.len() + 1,
-        )?;
+        at_most("max_connections", limits.max_connections, state.taken() + 1)?;
         let (Some(most), Some(address)) = (limits.max_per_address, address) else {
             return Ok(());
         };
@@ -162,13 +221,15 @@ impl ServerHandle {
         .await
     }
 
-    pub(super) fn enter(&self, connection: &ConnectionHandle) -> Place {
+    /// A connection is there; if it has prepared, its place becomes the connection's.
+    pub(super) fn enter(&self, connection: &ConnectionHandle, seat: Option<Seat>) -> Place {
         let id = connection.id();
         let mut state = lock(&self.state);
         let stage = state.stage;
         state.connections.insert(id, connection.clone());
-        if let Some(address) = address_of(connection) {
-            *state.addresses.entry(address).or_default() += 1;
+        state.one_more_of(address_of(connection));
+        if let Some(mut seat) = seat {
+            seat.leave(&mut state);
         }
         drop(state);
         match stage {
@@ -204,21 +265,11 @@ impl Place {
         let Some(gone) = state.connections.remove(&self.id) else {
             return;
         };
-        if let Some(address) = address_of(&gone)
-            && let Entry::Occupied(mut there) = state.addresses.entry(address)
-        {
-            *there.get_mut() -= 1;
-            if *there.get() == 0 {
-                there.remove();
-            }
-        }
+        state.one_less_of(address_of(&gone));
         if state.stage > Stage::Serving {
             state.report.add(reason, undelivered);
         }
-        let server = match std::mem::take(&mut state.awaits_room) {
-            true => state.server.take(),
-            false => None,
-        };
+        let server = state.take_waiting();
         drop(state);
         drop(gone);
         if let Some(server) = server {
@@ -230,6 +281,37 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave(None, 0);
+    }
+}
+
+/// A place for a connection that prepares.
+pub(super) struct Seat {
+    server: ServerHandle,
+    address: Option<IpAddr>,
+    left: bool,
+}
+
+impl Seat {
+    fn leave(&mut self, state: &mut ServerState) {
+        self.left = true;
+        state.preparing -= 1;
+        state.one_less_of(self.address);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let server = self.server.clone();
+        let mut state = lock(&server.state);
+        self.leave(&mut state);
+        let waiting = state.take_waiting();
+        drop(state);
+        if let Some(waiting) = waiting {
+            contain::wake(waiting);
+        }
     }
 }
 

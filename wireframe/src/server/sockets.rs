@@ -4,19 +4,22 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Accepted, Listener};
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsAcceptor};
 use crate::{
     rt::{Address, Runtime},
     transport::Transport,
 };
 
 /// How a server listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// Most connections that the operating system keeps until the server takes them. The
@@ -25,6 +28,9 @@ pub struct ListenOptions {
     /// Whether other sockets may listen on the same TCP address, each with a share of its
     /// connections; all of them must say so. Only on unix. Default no.
     pub reuse_port: bool,
+    /// TLS for the connections of this socket. Default none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsAcceptor>,
 }
 
 impl Default for ListenOptions {
@@ -32,6 +38,8 @@ impl Default for ListenOptions {
         Self {
             backlog: 1024,
             reuse_port: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -43,6 +51,9 @@ pub enum Stream<R: Runtime> {
     /// Over a socket of the file system. Boxed so that the others take no more room.
     #[cfg(unix)]
     Unix(Box<R::UnixStream>),
+    /// TLS over one of these. Boxed as well.
+    #[cfg(feature = "tls")]
+    Tls(Box<Tls<Self>>),
 }
 
 macro_rules! either {
@@ -51,11 +62,26 @@ macro_rules! either {
             Self::Tcp($inner) => $call,
             #[cfg(unix)]
             Self::Unix($inner) => $call,
+            #[cfg(feature = "tls")]
+            Self::Tls($inner) => $call,
         }
     };
 }
 
 impl<R: Runtime> Transport for Stream<R> {
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<std::sync::Arc<crate::tls::TlsInfo>> {
+        either!(self, stream => stream.tls())
+    }
+
+    fn preparation(&self) -> Option<Duration> {
+        either!(self, stream => stream.preparation())
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_prepare(cx))
+    }
+
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         either!(self, stream => stream.poll_read(cx, buf))
@@ -92,6 +118,8 @@ impl<R: Runtime> fmt::Debug for Stream<R> {
             Self::Tcp(_) => "Tcp(..)",
             #[cfg(unix)]
             Self::Unix(_) => "Unix(..)",
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => "Tls(..)",
         })
     }
 }
@@ -99,7 +127,40 @@ impl<R: Runtime> fmt::Debug for Stream<R> {
 /// The sockets of a server, which take turns.
 pub(super) struct Sockets<R: Runtime> {
     listening: Vec<Listening<R>>,
+    /// What goes over the connections of each.
+    layers: Vec<Layers>,
     next: usize,
+}
+
+/// What goes over the connections of a socket.
+struct Layers {
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
+}
+
+impl Layers {
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "there are none")
+    )]
+    fn new(options: &ListenOptions) -> Self {
+        Self {
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone(),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_self, reason = "there are none")
+    )]
+    fn over<R: Runtime>(&self, stream: Stream<R>) -> io::Result<Stream<R>> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(Stream::Tls(Box::new(tls.accept(stream)?)));
+        }
+        Ok(stream)
+    }
 }
 
 enum Listening<R: Runtime> {
@@ -114,6 +175,7 @@ impl<R: Runtime> Sockets<R> {
     pub(super) const fn new() -> Self {
         Self {
             listening: Vec::new(),
+            layers: Vec::new(),
             next: 0,
         }
     }
@@ -129,6 +191,7 @@ impl<R: Runtime> Sockets<R> {
             let (listener, file) = super::unix::listen(path, options)?;
             let listener = R::listen_unix(listener)?;
             self.listening.push(Listening::Unix(file, listener));
+            self.layers.push(Layers::new(options));
             return Ok(());
         }
         let mut last = None;
@@ -138,6 +201,7 @@ impl<R: Runtime> Sockets<R> {
                     let address = listener.local_addr()?;
                     let listener = R::listen(listener)?;
                     self.listening.push(Listening::Tcp(listener, address));
+                    self.layers.push(Layers::new(options));
                     return Ok(());
                 }
                 Err(error) => last = Some(error),
@@ -205,8 +269,12 @@ impl<R: Runtime> Listener for Sockets<R> {
                     .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
                 None => Poll::Pending,
             };
-            if accepted.is_ready() {
-                return accepted;
+            if let Poll::Ready(accepted) = accepted {
+                let layers = self.layers.get(index);
+                return Poll::Ready(accepted.and_then(|(stream, address)| match layers {
+                    Some(layers) => Ok((layers.over(stream)?, address)),
+                    None => Ok((stream, address)),
+                }));
             }
         }
         Poll::Pending

@@ -1,0 +1,330 @@
+//! TLS, with certificates of both sides: the same on every runtime.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
+use wireframe::{
+    Client, ConnectionHandle, Envelope, EnvelopeProtocol, WireframeApp,
+    rt::Runtime,
+    server::{ListenOptions, Server, ServerHandle},
+    tls::{self, TlsAcceptor, TlsConnector},
+};
+use wireframe_tests::{Lines, Spawned, spawn};
+
+use crate::support::{Count, echo, never, patient};
+
+scenarios! {
+    calls_go_over_tls_and_handlers_see_what_was_agreed
+    a_certificate_that_is_not_trusted_is_refused_and_others_are_served
+    a_client_without_a_certificate_is_refused_where_one_is_required
+    a_handshake_that_does_not_go_on_ends_at_its_time_limit
+    a_shutdown_does_not_wait_for_a_handshake
+    a_drain_ends_with_close_notify
+    an_end_inside_a_frame_is_told_without_close_notify
+}
+
+/// Who signs certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
+    }
+
+    fn trusted(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("an authority");
+        Arc::new(roots)
+    }
+
+    fn sign(&self, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        (certificate.der().clone(), key)
+    }
+
+    /// A server of this authority, which may ask for certificates of it.
+    fn server(&self, clients: bool) -> TlsAcceptor {
+        let (certificate, key) = self.sign("db.example");
+        let config = ServerConfig::builder_with_provider(provider());
+        let config = config.with_safe_default_protocol_versions().expect("some");
+        let config = match clients {
+            true => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(self.trusted(), provider());
+                config.with_client_cert_verifier(verifier.build().expect("an authority"))
+            }
+            false => config.with_no_client_auth(),
+        };
+        let mut config = config
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate");
+        config.alpn_protocols = vec![b"wireframe".to_vec()];
+        TlsAcceptor::new(Arc::new(config))
+    }
+
+    /// A client that trusts this authority, with a certificate of it if it has a name.
+    fn client(&self, name: Option<&str>) -> Arc<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(provider());
+        let config = config.with_safe_default_protocol_versions().expect("some");
+        let config = config.with_root_certificates(self.trusted());
+        let mut config = match name {
+            Some(name) => {
+                let (certificate, key) = self.sign(name);
+                let config = config.with_client_auth_cert(vec![certificate], key);
+                config.expect("a certificate")
+            }
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"wireframe".to_vec()];
+        Arc::new(config)
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn connector(config: Arc<ClientConfig>, name: &'static str) -> TlsConnector {
+    TlsConnector::new(config, name.try_into().expect("a name"))
+}
+
+struct Serving {
+    address: SocketAddr,
+    handle: ServerHandle,
+    served: Spawned<()>,
+}
+
+impl Serving {
+    async fn start<R: Runtime, P: wireframe::Protocol>(
+        app: WireframeApp<P>,
+        tls: TlsAcceptor,
+    ) -> Self {
+        let mut options = ListenOptions::default();
+        options.tls = Some(tls);
+        let server = Server::<R>::bind_with("127.0.0.1:0", &options).await;
+        let server = server.expect("a free port");
+        let (address, handle) = (server.local_addr().expect("TCP"), server.handle());
+        let served = spawn::<R, _>(async move {
+            server.serve(app).await.expect("fit to serve");
+        });
+        Self {
+            address,
+            handle,
+            served,
+        }
+    }
+
+    async fn client<R: Runtime>(&self, tls: &TlsConnector) -> io::Result<Client> {
+        tls::connect::<R, EnvelopeProtocol>(self.address, tls, WireframeApp::new()).await
+    }
+
+    async fn end(self) {
+        self.handle.shutdown();
+        self.served.join().await;
+    }
+}
+
+/// Says what TLS told of the client.
+async fn who(connection: ConnectionHandle) -> Vec<u8> {
+    let Some(tls) = connection.tls() else {
+        return b"nobody".to_vec();
+    };
+    assert_eq!(tls.alpn_protocol.as_deref(), Some(&b"wireframe"[..]));
+    assert_eq!(tls.server_name.as_deref(), Some("db.example"));
+    tls.peer_certificates
+        .first()
+        .map_or_else(Vec::new, |certificate| certificate.to_vec())
+}
+
+async fn calls_go_over_tls_and_handlers_see_what_was_agreed<R: Runtime>() {
+    // rule: TLS-1, TLS-3
+    let authority = Authority::new();
+    let app = WireframeApp::new().route(1, echo).route(2, who);
+    let server = Serving::start::<R, _>(app, authority.server(true)).await;
+    let config = authority.client(Some("somebody"));
+    let client = server.client::<R>(&connector(config, "db.example")).await;
+    let client = client.expect("both are trusted");
+    for len in [0, 1, 100, 20_000, 900_000] {
+        let payload: Vec<u8> = (0..=250).cycle().take(len).collect();
+        let reply = client.call(Envelope::new(1, payload.clone())).await;
+        assert!(reply.expect("an echo").payload == payload, "{len} bytes");
+    }
+    let identity = client.call(Envelope::new(2, "")).await.expect("an answer");
+    assert!(
+        identity
+            .payload
+            .windows(8)
+            .any(|bytes| bytes == b"somebody")
+    );
+    drop(client);
+    server.end().await;
+}
+
+async fn a_certificate_that_is_not_trusted_is_refused_and_others_are_served<R: Runtime>() {
+    // rule: TLS-2
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = WireframeApp::new().route(1, echo);
+    let server = Serving::start::<R, _>(server, authority.server(false)).await;
+    let honest = connector(authority.client(None), "db.example");
+    let honest = server.client::<R>(&honest).await.expect("it is trusted");
+    for (config, name) in [
+        (other.client(None), "db.example"),
+        (authority.client(None), "other.example"),
+    ] {
+        let refused = server.client::<R>(&connector(config, name)).await;
+        let refused = refused.expect_err("it is not trusted");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{refused}");
+    }
+    let reply = honest.call(Envelope::new(1, "still here")).await;
+    assert_eq!(reply.expect("an echo").payload, "still here");
+    drop(honest);
+    server.end().await;
+}
+
+async fn a_client_without_a_certificate_is_refused_where_one_is_required<R: Runtime>() {
+    // rule: TLS-2
+    let authority = Authority::new();
+    let begun = Count::default();
+    let seen = begun.clone();
+    let app = WireframeApp::new().route(1, echo).on_connect(move || {
+        let seen = seen.clone();
+        async move {
+            seen.add();
+        }
+    });
+    let server = Serving::start::<R, _>(app, authority.server(true)).await;
+    let stray = Authority::new().sign("somebody");
+    let strange = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("some")
+        .with_root_certificates(authority.trusted())
+        .with_client_auth_cert(vec![stray.0], stray.1)
+        .expect("a certificate");
+    for config in [authority.client(None), Arc::new(strange)] {
+        // A client learns it with its handshake or behind it.
+        if let Ok(client) = server.client::<R>(&connector(config, "db.example")).await {
+            let refused = client.call(Envelope::new(1, "")).await;
+            refused.expect_err("the server does not know it");
+        }
+    }
+    server.handle.shutdown();
+    let failed = server.handle.clone();
+    server.served.join().await;
+    assert_eq!(failed.failed_handshakes(), 2);
+    assert_eq!(begun.now(), 0, "the app has seen a connection");
+}
+
+/// Waits for the end of a socket, on a thread of its own.
+async fn end_of(mut socket: TcpStream) {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = socket.set_read_timeout(Some(Duration::from_secs(20)));
+        let read = socket.read_to_end(&mut Vec::new());
+        let _ = done.send(read.map_err(|error| error.kind()));
+    });
+    match ended.await.expect("the thread ends") {
+        Ok(_) | Err(io::ErrorKind::ConnectionReset) => {}
+        Err(error) => panic!("the connection has not ended: {error}"),
+    }
+}
+
+async fn a_handshake_that_does_not_go_on_ends_at_its_time_limit<R: Runtime>() {
+    // rule: TLS-2
+    let authority = Authority::new();
+    let tls = authority.server(false).timeout(Duration::from_millis(50));
+    let server = Serving::start::<R, _>(WireframeApp::new().route(1, echo), tls).await;
+    let silent = TcpStream::connect(server.address).expect("a server listens");
+    end_of(silent).await;
+    assert_eq!(server.handle.failed_handshakes(), 1);
+    server.end().await;
+}
+
+async fn a_shutdown_does_not_wait_for_a_handshake<R: Runtime>() {
+    // rule: TLS-2
+    let authority = Authority::new();
+    let tls = authority.server(false).timeout(Duration::from_secs(3600));
+    let app = WireframeApp::new().config(patient()).route(1, echo);
+    let server = Serving::start::<R, _>(app, tls).await;
+    let silent = TcpStream::connect(server.address).expect("a server listens");
+    // Behind it in the queue, so that it has been accepted.
+    let honest = connector(authority.client(None), "db.example");
+    drop(server.client::<R>(&honest).await.expect("it is trusted"));
+    server.end().await;
+    end_of(silent).await;
+}
+
+/// A blocking client that knows nothing of the library, past its handshake.
+fn blocking(
+    authority: &Authority,
+    address: SocketAddr,
+) -> rustls::StreamOwned<ClientConnection, TcpStream> {
+    let name = "db.example".try_into().expect("a name");
+    let connection = ClientConnection::new(authority.client(None), name).expect("fit");
+    let socket = TcpStream::connect(address).expect("a server listens");
+    let patience = Some(Duration::from_secs(20));
+    socket.set_read_timeout(patience).expect("not zero");
+    rustls::StreamOwned::new(connection, socket)
+}
+
+/// Runs what blocks on a thread of its own.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(work()));
+    result.await.expect("the thread does not panic")
+}
+
+async fn a_drain_ends_with_close_notify<R: Runtime>() {
+    // rule: TLS-4
+    let authority = Authority::new();
+    let app = WireframeApp::with_protocol(Lines::new()).config(patient());
+    let server = Serving::start::<R, _>(app, authority.server(false)).await;
+    let (handle, address) = (server.handle.clone(), server.address);
+    let read = aside(move || {
+        let mut peer = blocking(&authority, address);
+        let mut first = [0; 4];
+        peer.read_exact(&mut first).expect("it is greeted");
+        handle.shutdown();
+        // An end without `close_notify` would be `UnexpectedEof`.
+        peer.read_to_end(&mut Vec::new())
+    });
+    read.await.expect("an orderly end");
+    server.end().await;
+}
+
+async fn an_end_inside_a_frame_is_told_without_close_notify<R: Runtime>() {
+    // rule: TLS-4, SHUT-6
+    let authority = Authority::new();
+    let protocol = Lines::new();
+    let app = WireframeApp::with_protocol(protocol).state(Count::default());
+    let app = app.config(patient()).route(7, never);
+    let server = Serving::start::<R, _>(app, authority.server(false)).await;
+    let address = server.address;
+    let read = aside(move || {
+        let mut peer = blocking(&authority, address);
+        peer.write_all(b"\0\0\0\x051hi").expect("it takes bytes");
+        peer.sock.shutdown(std::net::Shutdown::Write).expect("up");
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).map(|_| all)
+    });
+    let read = read.await.expect("an orderly end");
+    let goodbye = b"goodbye: peer closed inside a frame: 2 of 5 payload bytes missing";
+    let told = read.windows(goodbye.len()).any(|bytes| bytes == goodbye);
+    assert!(told, "{}", String::from_utf8_lossy(&read));
+    server.end().await;
+}
