@@ -12,7 +12,7 @@ use tokio::{runtime::Builder, sync::oneshot};
 use wireframe::{
     BuildError, Client, Protocol, WireframeApp,
     rt::Runtime,
-    server::{Server, ServerHandle, ShutdownReport},
+    server::{ConnectionLimits, ListenOptions, Server, ServerHandle, ShutdownReport},
 };
 
 /// How long a scenario may take before its test fails.
@@ -143,7 +143,18 @@ pub struct Serving {
 impl Serving {
     /// Starts to serve an app.
     pub async fn start<R: Runtime, P: Protocol>(app: WireframeApp<P>) -> Self {
-        let server = Server::<R>::bind("127.0.0.1:0").await.expect("a free port");
+        let (options, limits) = (ListenOptions::default(), ConnectionLimits::default());
+        Self::start_with::<R, P>(app, &options, limits).await
+    }
+
+    /// Starts to serve an app, with these options.
+    pub async fn start_with<R: Runtime, P: Protocol>(
+        app: WireframeApp<P>,
+        options: &ListenOptions,
+        limits: ConnectionLimits,
+    ) -> Self {
+        let server = Server::<R>::bind_with("127.0.0.1:0", options).await;
+        let server = server.expect("a free port").limits(limits);
         Self {
             address: server.local_addr().expect("a bound socket"),
             handle: server.handle(),

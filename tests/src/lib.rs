@@ -16,7 +16,7 @@ pub use bare::BareCodec;
 pub use flavour::{AsyncStd, Flavour, Serving, Smol, Spawned, TokioMany, TokioOne, conform, spawn};
 pub use gauge::{Gauge, Gauged};
 pub use lines::{Line, Lines, Notes, Oops, line, lines, wire};
-pub use outside::Outsider;
+pub use outside::{Outsider, aside};
 pub use process::{Process, Work, allow_open_files};
 pub use raw::{Raw, envelope, open_envelope};
 pub use records::{

@@ -152,7 +152,7 @@ impl Outsider {
 }
 
 /// Runs what blocks on a thread of its own.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (output, done) = oneshot::channel();
     thread::spawn(move || {
         // Nobody may wait any more.

@@ -1,4 +1,4 @@
-//! TaskTracker that a server knows of.
+//! Tasks that a server knows of.
 
 use std::{
     collections::BTreeMap,

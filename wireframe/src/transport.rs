@@ -31,7 +31,7 @@ pub trait Transport: Send + Unpin {
 
     /// What is known of the peer by TLS, once the handshake is done. Default nothing.
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<std::sync::Arc<crate::tls::TlsInfo>> {
+    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
         None
     }
 

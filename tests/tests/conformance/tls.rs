@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -16,10 +17,10 @@ use rustls::{
 use wireframe::{
     Client, ConnectionHandle, Envelope, EnvelopeProtocol, WireframeApp,
     rt::Runtime,
-    server::{ListenOptions, Server, ServerHandle},
+    server::{ConnectionLimits, ListenOptions, WhenFull},
     tls::{self, TlsAcceptor, TlsConnector},
 };
-use wireframe_tests::{Lines, Spawned, spawn};
+use wireframe_tests::{Lines, Outsider, Serving, aside};
 
 use crate::support::{Count, echo, never, patient};
 
@@ -29,6 +30,7 @@ scenarios! {
     a_client_without_a_certificate_is_refused_where_one_is_required
     a_handshake_that_does_not_go_on_ends_at_its_time_limit
     a_shutdown_does_not_wait_for_a_handshake
+    a_connection_in_its_handshake_counts_towards_the_limits
     a_drain_ends_with_close_notify
     an_end_inside_a_frame_is_told_without_close_notify
 }
@@ -104,40 +106,25 @@ fn connector(config: Arc<ClientConfig>, name: &'static str) -> TlsConnector {
     TlsConnector::new(config, name.try_into().expect("a name"))
 }
 
-struct Serving {
-    address: SocketAddr,
-    handle: ServerHandle,
-    served: Spawned<()>,
+async fn serve<R: Runtime, P: wireframe::Protocol>(
+    app: WireframeApp<P>,
+    tls: TlsAcceptor,
+) -> Serving {
+    serve_within::<R, P>(app, tls, ConnectionLimits::default()).await
 }
 
-impl Serving {
-    async fn start<R: Runtime, P: wireframe::Protocol>(
-        app: WireframeApp<P>,
-        tls: TlsAcceptor,
-    ) -> Self {
-        let mut options = ListenOptions::default();
-        options.tls = Some(tls);
-        let server = Server::<R>::bind_with("127.0.0.1:0", &options).await;
-        let server = server.expect("a free port");
-        let (address, handle) = (server.local_addr().expect("TCP"), server.handle());
-        let served = spawn::<R, _>(async move {
-            server.serve(app).await.expect("fit to serve");
-        });
-        Self {
-            address,
-            handle,
-            served,
-        }
-    }
+async fn serve_within<R: Runtime, P: wireframe::Protocol>(
+    app: WireframeApp<P>,
+    tls: TlsAcceptor,
+    limits: ConnectionLimits,
+) -> Serving {
+    let mut options = ListenOptions::default();
+    options.tls = Some(tls);
+    Serving::start_with::<R, P>(app, &options, limits).await
+}
 
-    async fn client<R: Runtime>(&self, tls: &TlsConnector) -> io::Result<Client> {
-        tls::connect::<R, EnvelopeProtocol>(self.address, tls, WireframeApp::new()).await
-    }
-
-    async fn end(self) {
-        self.handle.shutdown();
-        self.served.join().await;
-    }
+async fn client<R: Runtime>(server: &Serving, tls: &TlsConnector) -> io::Result<Client> {
+    tls::connect::<R, EnvelopeProtocol>(server.address, tls, WireframeApp::new()).await
 }
 
 /// Says what TLS told of the client.
@@ -156,9 +143,9 @@ async fn calls_go_over_tls_and_handlers_see_what_was_agreed<R: Runtime>() {
     // rule: TLS-1, TLS-3
     let authority = Authority::new();
     let app = WireframeApp::new().route(1, echo).route(2, who);
-    let server = Serving::start::<R, _>(app, authority.server(true)).await;
+    let server = serve::<R, _>(app, authority.server(true)).await;
     let config = authority.client(Some("somebody"));
-    let client = server.client::<R>(&connector(config, "db.example")).await;
+    let client = client::<R>(&server, &connector(config, "db.example")).await;
     let client = client.expect("both are trusted");
     for len in [0, 1, 100, 20_000, 900_000] {
         let payload: Vec<u8> = (0..=250).cycle().take(len).collect();
@@ -180,14 +167,14 @@ async fn a_certificate_that_is_not_trusted_is_refused_and_others_are_served<R: R
     // rule: TLS-2
     let (authority, other) = (Authority::new(), Authority::new());
     let server = WireframeApp::new().route(1, echo);
-    let server = Serving::start::<R, _>(server, authority.server(false)).await;
+    let server = serve::<R, _>(server, authority.server(false)).await;
     let honest = connector(authority.client(None), "db.example");
-    let honest = server.client::<R>(&honest).await.expect("it is trusted");
+    let honest = client::<R>(&server, &honest).await.expect("it is trusted");
     for (config, name) in [
         (other.client(None), "db.example"),
         (authority.client(None), "other.example"),
     ] {
-        let refused = server.client::<R>(&connector(config, name)).await;
+        let refused = client::<R>(&server, &connector(config, name)).await;
         let refused = refused.expect_err("it is not trusted");
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{refused}");
     }
@@ -208,7 +195,7 @@ async fn a_client_without_a_certificate_is_refused_where_one_is_required<R: Runt
             seen.add();
         }
     });
-    let server = Serving::start::<R, _>(app, authority.server(true)).await;
+    let server = serve::<R, _>(app, authority.server(true)).await;
     let stray = Authority::new().sign("somebody");
     let strange = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -218,39 +205,24 @@ async fn a_client_without_a_certificate_is_refused_where_one_is_required<R: Runt
         .expect("a certificate");
     for config in [authority.client(None), Arc::new(strange)] {
         // A client learns it with its handshake or behind it.
-        if let Ok(client) = server.client::<R>(&connector(config, "db.example")).await {
+        if let Ok(client) = client::<R>(&server, &connector(config, "db.example")).await {
             let refused = client.call(Envelope::new(1, "")).await;
             refused.expect_err("the server does not know it");
         }
     }
-    server.handle.shutdown();
-    let failed = server.handle.clone();
-    server.served.join().await;
-    assert_eq!(failed.failed_handshakes(), 2);
+    let handle = server.handle.clone();
+    server.end().await;
+    assert_eq!(handle.failed_handshakes(), 2);
     assert_eq!(begun.now(), 0, "the app has seen a connection");
-}
-
-/// Waits for the end of a socket, on a thread of its own.
-async fn end_of(mut socket: TcpStream) {
-    let (done, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = socket.set_read_timeout(Some(Duration::from_secs(20)));
-        let read = socket.read_to_end(&mut Vec::new());
-        let _ = done.send(read.map_err(|error| error.kind()));
-    });
-    match ended.await.expect("the thread ends") {
-        Ok(_) | Err(io::ErrorKind::ConnectionReset) => {}
-        Err(error) => panic!("the connection has not ended: {error}"),
-    }
 }
 
 async fn a_handshake_that_does_not_go_on_ends_at_its_time_limit<R: Runtime>() {
     // rule: TLS-2
     let authority = Authority::new();
     let tls = authority.server(false).timeout(Duration::from_millis(50));
-    let server = Serving::start::<R, _>(WireframeApp::new().route(1, echo), tls).await;
-    let silent = TcpStream::connect(server.address).expect("a server listens");
-    end_of(silent).await;
+    let server = serve::<R, _>(WireframeApp::new().route(1, echo), tls).await;
+    let silent = Outsider::connect(server.address).await;
+    silent.expect_end().await;
     assert_eq!(server.handle.failed_handshakes(), 1);
     server.end().await;
 }
@@ -260,13 +232,39 @@ async fn a_shutdown_does_not_wait_for_a_handshake<R: Runtime>() {
     let authority = Authority::new();
     let tls = authority.server(false).timeout(Duration::from_secs(3600));
     let app = WireframeApp::new().config(patient()).route(1, echo);
-    let server = Serving::start::<R, _>(app, tls).await;
-    let silent = TcpStream::connect(server.address).expect("a server listens");
+    let server = serve::<R, _>(app, tls).await;
+    let silent = Outsider::connect(server.address).await;
     // Behind it in the queue, so that it has been accepted.
     let honest = connector(authority.client(None), "db.example");
-    drop(server.client::<R>(&honest).await.expect("it is trusted"));
+    drop(client::<R>(&server, &honest).await.expect("it is trusted"));
     server.end().await;
-    end_of(silent).await;
+    silent.expect_end().await;
+}
+
+async fn a_connection_in_its_handshake_counts_towards_the_limits<R: Runtime>() {
+    // rule: TLS-2, LIM-4
+    let authority = Authority::new();
+    let mut limits = ConnectionLimits::default();
+    limits.max_connections = NonZeroUsize::MIN;
+    limits.when_full = WhenFull::Refuse;
+    let tls = authority.server(false).timeout(Duration::from_secs(3600));
+    let app = WireframeApp::new().config(patient()).route(1, echo);
+    let server = serve_within::<R, _>(app, tls, limits).await;
+    let connector = connector(authority.client(None), "db.example");
+    let silent = Outsider::connect(server.address).await;
+    let second = client::<R>(&server, &connector).await;
+    let second = second.expect("it shakes hands, to be told why it is refused");
+    let refused = second.call(Envelope::new(1, "")).await;
+    refused.expect_err("the first has the only place");
+    // It ends within its handshake, and leaves its place.
+    silent.end_output();
+    silent.expect_end().await;
+    assert_eq!(server.handle.failed_handshakes(), 1);
+    let third = client::<R>(&server, &connector).await.expect("a handshake");
+    let reply = third.call(Envelope::new(1, "there is room")).await;
+    assert_eq!(reply.expect("an echo").payload, "there is room");
+    drop(third);
+    server.end().await;
 }
 
 /// A blocking client that knows nothing of the library, past its handshake.
@@ -282,18 +280,11 @@ fn blocking(
     rustls::StreamOwned::new(connection, socket)
 }
 
-/// Runs what blocks on a thread of its own.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || done.send(work()));
-    result.await.expect("the thread does not panic")
-}
-
 async fn a_drain_ends_with_close_notify<R: Runtime>() {
     // rule: TLS-4
     let authority = Authority::new();
     let app = WireframeApp::with_protocol(Lines::new()).config(patient());
-    let server = Serving::start::<R, _>(app, authority.server(false)).await;
+    let server = serve::<R, _>(app, authority.server(false)).await;
     let (handle, address) = (server.handle.clone(), server.address);
     let read = aside(move || {
         let mut peer = blocking(&authority, address);
@@ -313,7 +304,7 @@ async fn an_end_inside_a_frame_is_told_without_close_notify<R: Runtime>() {
     let protocol = Lines::new();
     let app = WireframeApp::with_protocol(protocol).state(Count::default());
     let app = app.config(patient()).route(7, never);
-    let server = Serving::start::<R, _>(app, authority.server(false)).await;
+    let server = serve::<R, _>(app, authority.server(false)).await;
     let address = server.address;
     let read = aside(move || {
         let mut peer = blocking(&authority, address);

@@ -61,7 +61,6 @@ impl<P: WireframeProtocol> Connection<P> {
     /// # Errors
     ///
     /// As [`respond`](Self::respond).
-    #[inline]
     pub fn answer(&mut self, id: RequestId, frame: P::Frame) -> Respond<P> {
         if let Err(refusal) = self.may_respond(id) {
             return Err(Rejected::new(frame, refusal));
@@ -134,7 +133,6 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Whether a frame for that command would be picked next, were it queued.
-    #[inline]
     fn would_be_picked(&self, id: RequestId) -> bool {
         self.transmit.len() < self.config.limits.high_water.get()
             && self.control.is_empty()

@@ -8,6 +8,7 @@ mod layer;
 mod request;
 mod router;
 mod state;
+mod validate;
 
 use std::fmt;
 
@@ -264,7 +265,7 @@ impl<P: Protocol> WireframeApp<P> {
     pub fn build(self) -> Result<App<P>, BuildError> {
         let mut routes = Routes::default();
         for (id, handler) in self.routes {
-            check(&*handler, &self.states, Place::Route(id))?;
+            validate::handler(&*handler, &self.states, Place::Route(id))?;
             if !routes.insert(id, handler) {
                 return Err(BuildError::DuplicateRoute(id));
             }
@@ -276,7 +277,7 @@ impl<P: Protocol> WireframeApp<P> {
         ];
         for (handler, place) in others {
             if let Some(handler) = handler {
-                check(&**handler, &self.states, place)?;
+                validate::handler(&**handler, &self.states, place)?;
             }
         }
         let mut config = self.config;
@@ -284,7 +285,7 @@ impl<P: Protocol> WireframeApp<P> {
             config.fragments = limits;
             make
         });
-        check_config(&config)?;
+        validate::config(&config)?;
         config.push_bound = PushBound::Caller;
         config.unsent_pushes = match self.dead_letters {
             Some(_) => UnsentPushes::Returned,
@@ -312,58 +313,6 @@ impl<P: Protocol> WireframeApp<P> {
             }),
         })
     }
-}
-
-/// A time limit of zero would end every connection at once.
-fn check_config(config: &Config) -> Result<(), BuildError> {
-    let timeouts = &config.timeouts;
-    let reassembly_timeout = config.fragments.reassembly_timeout;
-    let heartbeat = config.heartbeat.as_ref();
-    let limits = [
-        ("timeouts.preamble", Some(timeouts.preamble)),
-        ("timeouts.idle", timeouts.idle),
-        ("timeouts.write_stall", Some(timeouts.write_stall)),
-        ("timeouts.body", Some(timeouts.body)),
-        ("timeouts.frame_completion", Some(timeouts.frame_completion)),
-        ("timeouts.close", Some(timeouts.close)),
-        ("fragments.reassembly_timeout", Some(reassembly_timeout)),
-        ("heartbeat.every", heartbeat.and_then(|h| h.every)),
-        ("heartbeat.timeout", heartbeat.map(|h| h.timeout)),
-        ("fairness.time_slice", config.fairness.time_slice),
-    ];
-    match limits
-        .into_iter()
-        .find(|(_, limit)| limit.is_some_and(|limit| limit.is_zero()))
-    {
-        Some((name, _)) => Err(BuildError::Zero(name)),
-        None => Ok(()),
-    }
-}
-
-fn check<P: Protocol>(
-    handler: &dyn AnyHandler<P>,
-    states: &StateMap,
-    place: Place,
-) -> Result<(), BuildError> {
-    let taken = handler.frames_taken();
-    let there = usize::from(place != Place::OnConnect);
-    if taken > there {
-        return Err(BuildError::Frame {
-            place,
-            taken,
-            there,
-        });
-    }
-    let taken = handler.bodies_taken();
-    let there = usize::from(matches!(place, Place::Route(_) | Place::Fallback));
-    if taken > there {
-        return Err(BuildError::Body {
-            place,
-            taken,
-            there,
-        });
-    }
-    handler.check(&Needs { states, place })
 }
 
 /// An app that is ready to serve; a clone is the same app.

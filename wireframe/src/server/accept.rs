@@ -99,21 +99,22 @@ fn start<P: Protocol, T: Transport + 'static>(
     limits: &ConnectionLimits,
 ) {
     let ip = address.map(|address| address.ip());
-    let refusal = match handle.check(limits, ip) {
-        Ok(()) => None,
+    let mut standing = match handle.check(limits, ip) {
+        Ok(()) => Standing::Admitted(None),
         Err(limit) => {
             tracing::debug!(?address, %limit, "a connection is refused");
             match handle.refuse() {
-                Some(refusal) => Some((refusal, limit)),
+                Some(refusal) => Standing::Refused(refusal, limit),
                 None => return,
             }
         }
     };
     let Some(limit) = transport.preparation() else {
-        let accepted = (transport, address);
-        return begin(app, accepted, environment, handle, (refusal, None));
+        return begin(app, (transport, address), environment, handle, standing);
     };
-    let seat = refusal.is_none().then(|| handle.reserve(ip));
+    if let Standing::Admitted(seat) = &mut standing {
+        *seat = Some(handle.reserve(ip));
+    }
     let (app, environment, handle) = (app.clone(), environment.clone(), handle.clone());
     let tasks = environment.tasks.clone();
     tasks.spawn(async move {
@@ -122,7 +123,7 @@ fn start<P: Protocol, T: Transport + 'static>(
             None => {}
             Some(Ok(())) => {
                 let accepted = (transport, address);
-                begin(&app, accepted, &environment, &handle, (refusal, seat));
+                begin(&app, accepted, &environment, &handle, standing);
             }
             Some(Err(error)) => {
                 let failed = handle.count_unprepared();
@@ -152,16 +153,20 @@ async fn prepare<T: Transport>(
     prepared.unwrap_or_else(|elapsed| Some(Err(io::Error::new(io::ErrorKind::TimedOut, elapsed))))
 }
 
-/// What a connection that begins has: why it is refused, if it is, or a place that it had
-/// before.
-type Standing = (Option<(Refusal, LimitExceeded)>, Option<Seat>);
+/// What becomes of a connection when it begins.
+enum Standing {
+    /// It is served; with the place that it had while it prepared.
+    Admitted(Option<Seat>),
+    /// It is over a limit, and told so.
+    Refused(Refusal, LimitExceeded),
+}
 
 fn begin<P: Protocol, T: Transport + 'static>(
     app: &App<P>,
     (transport, address): Accepted<T>,
     environment: &Environment,
     handle: &ServerHandle,
-    (refusal, seat): Standing,
+    standing: Standing,
 ) {
     // It makes the protocol's codec, framing and session: code of the user.
     let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
@@ -172,14 +177,17 @@ fn begin<P: Protocol, T: Transport + 'static>(
         );
         return;
     };
-    if let Some((refusal, limit)) = refusal {
-        driver.refuse(limit);
-        let refused = Refused { driver, refusal };
-        return environment.tasks.spawn(refused);
+    match standing {
+        Standing::Admitted(seat) => {
+            let place = handle.enter(&driver.push_handle().connection(), seat);
+            let served = Served { driver, place };
+            environment.tasks.spawn_unabortable(served);
+        }
+        Standing::Refused(refusal, limit) => {
+            driver.refuse(limit);
+            environment.tasks.spawn(Refused { driver, refusal });
+        }
     }
-    let place = handle.enter(&driver.push_handle().connection(), seat);
-    let served = Served { driver, place };
-    environment.tasks.spawn_unabortable(served);
 }
 
 /// A connection of a server. Written by hand because an async block would keep room for

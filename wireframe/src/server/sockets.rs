@@ -70,7 +70,7 @@ macro_rules! either {
 
 impl<R: Runtime> Transport for Stream<R> {
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<std::sync::Arc<crate::tls::TlsInfo>> {
+    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
         either!(self, stream => stream.tls())
     }
 
@@ -127,43 +127,16 @@ impl<R: Runtime> fmt::Debug for Stream<R> {
 /// The sockets of a server, which take turns.
 pub(super) struct Sockets<R: Runtime> {
     listening: Vec<Listening<R>>,
-    /// What goes over the connections of each.
-    layers: Vec<Layers>,
     next: usize,
 }
 
-/// What goes over the connections of a socket.
-struct Layers {
+struct Listening<R: Runtime> {
+    socket: ListeningSocket<R>,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
 }
 
-impl Layers {
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(unused_variables, reason = "there are none")
-    )]
-    fn new(options: &ListenOptions) -> Self {
-        Self {
-            #[cfg(feature = "tls")]
-            tls: options.tls.clone(),
-        }
-    }
-
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(clippy::unused_self, reason = "there are none")
-    )]
-    fn over<R: Runtime>(&self, stream: Stream<R>) -> io::Result<Stream<R>> {
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            return Ok(Stream::Tls(Box::new(tls.accept(stream)?)));
-        }
-        Ok(stream)
-    }
-}
-
-enum Listening<R: Runtime> {
+enum ListeningSocket<R: Runtime> {
     Tcp(R::TcpListener, SocketAddr),
     #[cfg(unix)]
     // The file goes before the socket: who replaces a socket that nobody listens on must not
@@ -175,7 +148,6 @@ impl<R: Runtime> Sockets<R> {
     pub(super) const fn new() -> Self {
         Self {
             listening: Vec::new(),
-            layers: Vec::new(),
             next: 0,
         }
     }
@@ -190,8 +162,7 @@ impl<R: Runtime> Sockets<R> {
         if let Some(path) = address.path() {
             let (listener, file) = super::unix::listen(path, options)?;
             let listener = R::listen_unix(listener)?;
-            self.listening.push(Listening::Unix(file, listener));
-            self.layers.push(Layers::new(options));
+            self.add(ListeningSocket::Unix(file, listener), options);
             return Ok(());
         }
         let mut last = None;
@@ -200,8 +171,7 @@ impl<R: Runtime> Sockets<R> {
                 Ok(listener) => {
                     let address = listener.local_addr()?;
                     let listener = R::listen(listener)?;
-                    self.listening.push(Listening::Tcp(listener, address));
-                    self.layers.push(Layers::new(options));
+                    self.add(ListeningSocket::Tcp(listener, address), options);
                     return Ok(());
                 }
                 Err(error) => last = Some(error),
@@ -210,21 +180,35 @@ impl<R: Runtime> Sockets<R> {
         Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "the rest of them is the socket's")
+    )]
+    fn add(&mut self, socket: ListeningSocket<R>, options: &ListenOptions) {
+        self.listening.push(Listening {
+            socket,
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone(),
+        });
+    }
+
     /// Where it listens, in the order of the calls.
     pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
-        self.listening.iter().map(|listening| match listening {
-            Listening::Tcp(_, address) => (*address).into(),
+        let sockets = self.listening.iter().map(|listening| &listening.socket);
+        sockets.map(|socket| match socket {
+            ListeningSocket::Tcp(_, address) => (*address).into(),
             #[cfg(unix)]
-            Listening::Unix(file, _) => Address::unix(file.path()),
+            ListeningSocket::Unix(file, _) => Address::unix(file.path()),
         })
     }
 
     /// The first TCP address.
     pub(super) fn tcp_address(&self) -> Option<SocketAddr> {
-        self.listening.iter().find_map(|listening| match listening {
-            Listening::Tcp(_, address) => Some(*address),
+        let mut sockets = self.listening.iter().map(|listening| &listening.socket);
+        sockets.find_map(|socket| match socket {
+            ListeningSocket::Tcp(_, address) => Some(*address),
             #[cfg(unix)]
-            Listening::Unix(..) => None,
+            ListeningSocket::Unix(..) => None,
         })
     }
 }
@@ -260,23 +244,35 @@ impl<R: Runtime> Listener for Sockets<R> {
             let index = self.next;
             self.next = (index + 1) % self.listening.len();
             let accepted = match self.listening.get_mut(index) {
-                Some(Listening::Tcp(listener, _)) => listener
-                    .poll_accept(cx)
-                    .map_ok(|(stream, address)| (Stream::Tcp(stream), address)),
-                #[cfg(unix)]
-                Some(Listening::Unix(_, listener)) => listener
-                    .poll_accept(cx)
-                    .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
+                Some(listening) => listening.poll_accept(cx),
                 None => Poll::Pending,
             };
-            if let Poll::Ready(accepted) = accepted {
-                let layers = self.layers.get(index);
-                return Poll::Ready(accepted.and_then(|(stream, address)| match layers {
-                    Some(layers) => Ok((layers.over(stream)?, address)),
-                    None => Ok((stream, address)),
-                }));
+            if accepted.is_ready() {
+                return accepted;
             }
         }
         Poll::Pending
+    }
+}
+
+impl<R: Runtime> Listening<R> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Stream<R>>>> {
+        let accepted = match &mut self.socket {
+            ListeningSocket::Tcp(listener, _) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, address)| (Stream::Tcp(stream), address)),
+            #[cfg(unix)]
+            ListeningSocket::Unix(_, listener) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
+        };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return accepted.map(|accepted| {
+                let (stream, address) = accepted?;
+                Ok((Stream::Tls(Box::new(tls.accept(stream)?)), address))
+            });
+        }
+        accepted
     }
 }

@@ -1,13 +1,13 @@
 //! What begins TLS, as a server and as a client.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection, pki_types::ServerName,
 };
 
 use super::Tls;
-use crate::transport::Transport;
+use crate::{sync::Arc, transport::Transport};
 
 /// How long a handshake may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

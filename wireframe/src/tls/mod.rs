@@ -7,7 +7,6 @@ mod info;
 use std::{
     fmt,
     io::{self, BufRead, IoSlice, Write},
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,7 +19,7 @@ pub use self::{
     client::{connect, reconnecting},
     info::TlsInfo,
 };
-use crate::transport::Transport;
+use crate::{sync::Arc, transport::Transport};
 pub use rustls;
 
 /// Encrypted bytes that are read at once: a record of TLS, with its header.
