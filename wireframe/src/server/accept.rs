@@ -127,6 +127,8 @@ fn start<P: Protocol, T: Transport + 'static>(
             }
             Some(Err(error)) => {
                 let failed = handle.count_unprepared();
+                // Who sees the end finds the place free.
+                drop(standing);
                 // A flood of them says no more than some of them.
                 if failed.is_power_of_two() {
                     tracing::warn!(?address, %error, failed, "a handshake failed");
