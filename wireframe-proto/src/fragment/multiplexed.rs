@@ -102,10 +102,14 @@ impl<F> FragmentStrategy<F> for Multiplexed {
             let what = format!("unit of {len} bytes exceeds {}", u32::MAX);
             return Err(Unencodable::new(what));
         };
-        let [a, b, c, d] = len.to_be_bytes();
         match (meta.msg_id, meta.seq) {
             (None, None) if meta.is_final => {
-                dst.extend_from_slice(&[a, b, c, d, FINAL]);
+                // Written at once, and what is too much taken back: of two pieces the processor
+                // has to wait for both before it can copy across them.
+                let end = dst.len() + HEAD;
+                let head = u64::from(len) << 32 | u64::from(FINAL) << 24;
+                dst.extend_from_slice(&head.to_be_bytes());
+                dst.truncate(end);
                 Ok(())
             }
             (Some(id), Some(seq)) => {
