@@ -66,13 +66,16 @@ fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
     (mailbox, handle)
 }
 
-/// Does with a mailbox what the driver does, and sends at once what it takes.
+/// Does with a mailbox what the driver does.
 struct Driving {
     mailbox: Arc<Mailbox<u32>>,
     sleeper: Arc<Sleeper>,
     waker: Waker,
+    /// Frames that the engine would have.
     batch: Batch<u32>,
     sent: Vec<u32>,
+    /// The peer takes what is sent, at once.
+    is_heard: bool,
 }
 
 impl Driving {
@@ -84,11 +87,15 @@ impl Driving {
             waker,
             batch: Batch::default(),
             sent: Vec::new(),
+            is_heard: true,
         }
     }
 
     fn send(&mut self) {
         self.mailbox.drain_into(&mut self.batch);
+        if !self.is_heard {
+            return;
+        }
         let before = self.sent.len();
         let frames = self.batch.low.drain(..).map(|accepted| accepted.frame);
         self.sent.extend(frames);
@@ -139,56 +146,85 @@ fn two_push_and_the_driver_that_sleeps_gets_both() {
     });
 }
 
-/// Two frames are pushed where there is room for one: `end` is asked for meanwhile, and the
-/// driver, once it knows, does `ending` and gives back what it counts as lost. Whatever was
-/// accepted is sent or lost, and what is refused is neither.
-fn ends(end: fn(&ConnectionHandle), ending: fn(&mut Driving) -> Settled) {
-    let (mailbox, handle) = mailbox(1);
-    handle.try_push(Priority::Low, 1).unwrap();
-    let pusher = {
-        let handle = handle.clone();
-        thread::spawn(move || block_on(handle.push(Priority::Low, 2)).is_ok())
-    };
-    let ender = {
+/// Two frames are pushed where there is room for one, and the connection is asked to end
+/// meanwhile.
+struct Ending {
+    driving: Driving,
+    handle: PushHandle<u32>,
+    pusher: thread::JoinHandle<bool>,
+}
+
+impl Ending {
+    /// The driver has learnt that it was asked.
+    fn begun(is_heard: bool, end: fn(&ConnectionHandle)) -> Self {
+        let (mailbox, handle) = mailbox(1);
+        handle.try_push(Priority::Low, 1).unwrap();
+        let pusher = {
+            let handle = handle.clone();
+            thread::spawn(move || block_on(handle.push(Priority::Low, 2)).is_ok())
+        };
         let connection = handle.connection();
-        thread::spawn(move || end(&connection))
-    };
-    let mut driving = Driving::new(&mailbox);
-    driving.until(|_, asked| asked.command().is_some());
-    let lost = ending(&mut driving);
-    mailbox.settle(&lost);
-    ender.join().unwrap();
-    let accepted = 1 + u64::from(pusher.join().unwrap());
-    let sent = driving.sent.len() as u64;
-    assert_eq!(driving.sent, [1, 2][..driving.sent.len()]);
-    assert_eq!(sent + lost.low.ended, accepted);
-    let stats = handle.stats();
-    assert_eq!((stats.accepted, stats.queued), (accepted, 0));
-    assert_eq!((stats.sent, stats.lost_closed), (sent, lost.low.ended));
+        thread::spawn(move || end(&connection));
+        let mut driving = Driving {
+            is_heard,
+            ..Driving::new(&mailbox)
+        };
+        driving.until(|_, asked| asked.command().is_some());
+        Self {
+            driving,
+            handle,
+            pusher,
+        }
+    }
+
+    /// The driver has ended its mailbox, with what was left in it. Nobody waits any more,
+    /// and whatever was accepted was sent or is lost.
+    fn check(self, left: &Batch<u32>) {
+        let accepted = 1 + u64::from(self.pusher.join().unwrap());
+        let Driving {
+            mailbox,
+            batch,
+            sent,
+            ..
+        } = self.driving;
+        mailbox.settle(&batch.as_ended());
+        mailbox.settle(&left.as_ended());
+        let lost = batch.low.iter().chain(&left.low);
+        let lost: Vec<_> = lost.map(|accepted| accepted.frame).collect();
+        let all = [sent.as_slice(), &lost].concat();
+        assert_eq!(all, [1, 2][..all.len()]);
+        let stats = self.handle.stats();
+        assert_eq!((stats.accepted, stats.queued), (accepted, 0));
+        let counted = [stats.sent, stats.lost_closed];
+        assert_eq!(counted, [sent, lost].map(|frames| frames.len() as u64));
+        assert_eq!(stats.sent + stats.lost_closed, accepted);
+    }
 }
 
 #[test]
 fn what_is_accepted_before_a_close_is_sent_and_the_rest_is_refused() {
     // rule: PUSH-6, PUSH-9, PUSH-11, SHUT-2
     model(|| {
-        ends(ConnectionHandle::close, |driving| {
-            driving.mailbox.close_to_new();
-            driving.send();
-            let left = driving.mailbox.end();
-            assert!(left.low.is_empty());
-            left.as_ended()
-        });
+        let mut ending = Ending::begun(true, ConnectionHandle::close);
+        let driving = &mut ending.driving;
+        driving.mailbox.close_to_new();
+        driving.send();
+        let left = driving.mailbox.end();
+        assert!(left.low.is_empty());
+        ending.check(&left);
     });
 }
 
 #[test]
-fn what_is_accepted_before_an_abort_is_sent_or_counted_as_lost() {
+fn what_is_accepted_before_an_abort_is_lost_and_counted_and_the_rest_is_refused() {
     // rule: PUSH-6, PUSH-9, PUSH-11
-    model(|| {
-        ends(ConnectionHandle::abort, |driving| {
-            driving.mailbox.end().as_ended()
-        })
-    });
+    for is_heard in [true, false] {
+        model(move || {
+            let ending = Ending::begun(is_heard, ConnectionHandle::abort);
+            let left = ending.driving.mailbox.end();
+            ending.check(&left);
+        });
+    }
 }
 
 #[test]
