@@ -208,11 +208,10 @@ impl<F> Caller<F> {
         oldest
     }
 
-    /// The connection ends: why, for those who find its mailbox closed.
+    /// The connection ends, as far as is known by now for that reason: for those who find
+    /// its mailbox closed.
     pub(crate) fn note_end(&self, reason: &CloseReason) {
-        lock(&self.inbox)
-            .ended
-            .get_or_insert_with(|| reason.clone());
+        lock(&self.inbox).ended = Some(reason.clone());
     }
 
     /// No reply comes any more. Whoever is told finds the mailbox closed.

@@ -11,6 +11,7 @@ pub(crate) struct Inbox<F> {
     pub(super) listening: usize,
     pub(super) pushes: VecDeque<F>,
     pub(super) lagged: u64,
+    /// Why calls are refused, but for a drain of this end.
     pub(super) ended: Option<CloseReason>,
     /// How many have ever listened.
     pub(super) listeners: u64,

@@ -75,8 +75,8 @@ impl<F> ClientShared<F> {
         self.push.wake_driver();
     }
 
-    /// The error of a call that the connection does not take: it drains, if it has not
-    /// said how it ended.
+    /// The error of a call that the connection does not take: it drains, if it has said
+    /// nothing else.
     fn closed(&self) -> CallError {
         let ended = lock(&self.inbox).ended.clone();
         CallError::Closed(ended.unwrap_or(CloseReason::Drained))

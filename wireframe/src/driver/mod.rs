@@ -342,6 +342,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if !self.engine.wants().end_of_pushes {
             return false;
         }
+        // Calls that wait for room are refused, for a drain or for the peer's end.
+        if self.engine.state() == State::Active
+            && let Some(caller) = &self.caller
+        {
+            caller.note_end(&CloseReason::PeerClosed);
+        }
         self.mailbox.close_to_new();
         self.take_pushes();
         self.engine.end_pushes();
