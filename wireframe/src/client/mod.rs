@@ -125,7 +125,7 @@ impl<P: Protocol> Client<P> {
         environment: &Environment,
     ) -> (Self, Driver<P, T>) {
         let mut driver = Driver::new(app, transport, Side::Client, address, environment);
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let inbox = Arc::new(Mutex::new(Inbox::new(app.shared.config.body_bytes())));
         driver.set_caller(Caller::new(Arc::clone(&inbox)));
         let shared = Arc::new(ClientShared {
             push: driver.push_handle(),
