@@ -31,7 +31,7 @@ struct Table {
     /// Calls without an id, in wire order, forgotten ones too.
     in_order: VecDeque<CallId>,
     /// Forgotten calls with an id; their ids all stand in `by_id`.
-    forgotten: Forgotten,
+    forgotten: Forgotten<CorrelationId>,
     /// Forgotten calls without an id whose turn has not come.
     forgotten_unnamed: usize,
 }

@@ -29,7 +29,8 @@ pub struct Config {
 
 impl Config {
     /// [`Limits::max_body_bytes`], or what stands for it.
-    pub(crate) fn body_bytes(&self) -> usize {
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
         let set = self.limits.max_body_bytes;
         set.map_or_else(|| self.message_size(), NonZeroUsize::get)
     }
@@ -82,7 +83,8 @@ pub struct Limits {
     pub max_body_frames: NonZeroUsize,
     /// Payload bytes of body frames, of all commands together, from which on nothing more
     /// is decoded until handlers have taken or dropped some: one frame more may have come.
-    /// Default `None`: the most bytes of a
+    /// Frames that the peer has pushed, and that wait for this end, have as many for
+    /// themselves; what comes beyond is for whoever keeps them to drop. Default `None`: the most bytes of a
     /// [message](crate::FragmentLimits::max_message_size).
     pub max_body_bytes: Option<NonZeroUsize>,
     /// Most frames of one answer that wait to be sent. Default 2.

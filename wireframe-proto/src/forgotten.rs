@@ -1,42 +1,50 @@
-//! The ids of forgotten calls, those first that have been silent for longest.
+//! Ids of what is done with, in case something more comes for them: of calls, and of messages.
 
 use alloc::vec::Vec;
 
-use crate::{
-    ids::CorrelationId,
-    schedule::list::{Linked, Links, List},
-};
+use crate::schedule::list::{Linked, Links, List};
 
-/// Ids that are remembered, each at a place by which it is found again. Every operation
-/// takes constant time.
-#[derive(Debug, Default)]
-pub(crate) struct Forgotten {
-    places: Vec<Place>,
+/// Ids that are remembered, oldest first, each at a place by which it is found again. Every
+/// operation takes constant time.
+#[derive(Debug)]
+pub(crate) struct Forgotten<Id> {
+    places: Vec<Place<Id>>,
     ids: List,
     /// Places without an id.
     free: List,
 }
 
 #[derive(Debug)]
-struct Place {
-    id: CorrelationId,
+struct Place<Id> {
+    id: Id,
     links: Links,
 }
 
-impl Linked for Vec<Place> {
+// By hand, because a derived one would demand `Id: Default`.
+impl<Id> Default for Forgotten<Id> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            ids: List::default(),
+            free: List::default(),
+        }
+    }
+}
+
+impl<Id> Linked for Vec<Place<Id>> {
     fn links(&mut self, index: u32) -> Option<&mut Links> {
         self.get_mut(index as usize).map(|place| &mut place.links)
     }
 }
 
-impl Forgotten {
+impl<Id: Copy> Forgotten<Id> {
     /// Ids that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Remembers an id, and says at which place.
-    pub(crate) fn remember(&mut self, id: CorrelationId) -> u32 {
+    pub(crate) fn remember(&mut self, id: Id) -> u32 {
         let free = self.free.head();
         let index = free.unwrap_or(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
         if let Some(place) = self.places.get_mut(index as usize) {
@@ -62,8 +70,18 @@ impl Forgotten {
         self.free.push_back(index, &mut self.places);
     }
 
-    /// Takes out the id for which nothing has come for longest.
-    pub(crate) fn release_oldest(&mut self) -> Option<CorrelationId> {
+    /// Bytes allocated.
+    pub(crate) fn allocated(&self) -> usize {
+        self.places.capacity() * size_of::<Place<Id>>()
+    }
+
+    /// Frees what is allocated and holds nothing.
+    pub(crate) fn shrink(&mut self) {
+        self.places.shrink_to_fit();
+    }
+
+    /// Takes out the oldest id: that for which nothing has come for longest.
+    pub(crate) fn release_oldest(&mut self) -> Option<Id> {
         let oldest = self.ids.head()?;
         self.release(oldest);
         self.places.get(oldest as usize).map(|place| place.id)

@@ -1,6 +1,7 @@
 //! Servers and clients of framed binary protocols, on any async runtime.
 
 mod app;
+mod backlog;
 mod broadcast;
 mod budget;
 mod client;

@@ -55,14 +55,15 @@ struct Abort {
 
 impl Abort {
     fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
+        self.asked.fetch_or(true, Ordering::AcqRel);
         self.signal.unpark();
     }
 
-    /// Whether it was asked for; if not, the waker is told when it is.
+    /// Whether it was asked for; if not, the waker is told when it is. It looks as [`Signal`]
+    /// wants a second look to be.
     fn was_asked(&self, waker: &Waker) -> bool {
         self.signal.park(waker);
-        self.asked.load(Ordering::SeqCst)
+        self.asked.fetch_or(false, Ordering::AcqRel)
     }
 }
 

@@ -7,13 +7,14 @@ use bytes::BytesMut;
 use super::{Connection, Phase};
 use crate::{
     error::{CloseReason, LimitExceeded},
+    fragment::reassembler::Reassembler,
     protocol::WireframeProtocol,
     time::Instant,
 };
 
 impl<P: WireframeProtocol> Connection<P> {
     /// The bytes that are allocated for this connection's buffers, in constant time: the
-    /// read buffer, the peer's messages that are not whole, frames of commands that are
+    /// read buffer, the peer's messages that are not whole and the account of them, frames of commands that are
     /// held back and of bodies that wait to be read, and output that was copied, that of a
     /// message that is being split until its last fragment. Buffers count with their
     /// capacity, frames with the length of their payload.
@@ -22,7 +23,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// chained by reference, and frames of answers and pushes. A payload that goes to a
     /// hundred peers is one payload.
     pub fn buffered(&self) -> usize {
-        let partial = self.reassembler.as_ref().map_or(0, |r| r.allocated());
+        let partial = |r: &Reassembler| r.allocated() + r.account();
+        let partial = self.reassembler.as_deref().map_or(0, partial);
         let split = self.begun.as_ref().map_or(0, |begun| begun.copied());
         self.receive.capacity()
             + partial

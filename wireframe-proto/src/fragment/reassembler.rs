@@ -2,10 +2,7 @@
 
 mod judge;
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +18,7 @@ use super::{
 use crate::{
     config::Config,
     error::{CloseReason, DropReason, DroppedMessage, LimitExceeded},
+    forgotten::Forgotten,
     stats::FragmentStats,
     steps::step,
     time::{Instant, ReadingClock},
@@ -93,8 +91,10 @@ pub(crate) struct Expired {
 /// What is known of a message id.
 #[derive(Clone, Copy, Debug)]
 enum Known {
+    /// Its message is not whole, and has that place.
     Open(u32),
-    Dropped,
+    /// Its message was dropped; where it stands among those.
+    Dropped(u32),
 }
 
 /// Puts messages together.
@@ -107,8 +107,8 @@ pub(crate) struct Reassembler {
     /// The one message without an id.
     anonymous: Option<u32>,
     by_id: HashMap<u64, Known>,
-    /// Ids of messages that were dropped, oldest first.
-    dropped: VecDeque<u64>,
+    /// Ids of messages that were dropped.
+    dropped: Forgotten<u64>,
     /// Messages that are not whole: when each has to be, and its place. Changes when one
     /// begins or ends.
     open: BTreeSet<(Due, u32)>,
@@ -127,6 +127,15 @@ impl Reassembler {
     /// Bytes allocated for the messages that are not whole.
     pub(crate) const fn allocated(&self) -> usize {
         self.allocated
+    }
+
+    /// Bytes allocated beside that, to keep account of them and of those that were dropped.
+    pub(crate) fn account(&self) -> usize {
+        let places = self.places.capacity() * size_of::<Partial>();
+        let free = self.free.capacity() * size_of::<u32>();
+        // Its nodes are at least half full.
+        let open = 2 * self.open.len() * size_of::<(Due, u32)>();
+        places + free + open + self.by_id.allocation_size() + self.dropped.allocated()
     }
 
     /// Its time at `now`, where the connection has received so many bytes.
@@ -276,18 +285,19 @@ impl Reassembler {
     /// What still comes of that message is late.
     fn remember(&mut self, id: u64) {
         if self.dropped.len() >= REMEMBERED
-            && let Some(oldest) = self.dropped.pop_front()
+            && let Some(oldest) = self.dropped.release_oldest()
         {
             self.by_id.remove(&oldest);
         }
-        self.dropped.push_back(id);
-        self.by_id.insert(id, Known::Dropped);
+        let place = self.dropped.remember(id);
+        self.by_id.insert(id, Known::Dropped(place));
     }
 
     /// Another message has that id now.
     fn forget(&mut self, id: u64) {
-        self.by_id.remove(&id);
-        self.dropped.retain(|&dropped| dropped != id);
+        if let Some(Known::Dropped(place)) = self.by_id.remove(&id) {
+            self.dropped.release(place);
+        }
     }
 
     fn remove(&mut self, index: u32) -> Option<Partial> {
@@ -308,7 +318,7 @@ impl Reassembler {
             self.places = Vec::new();
             self.free = Vec::new();
             self.by_id.shrink_to_fit();
-            self.dropped.shrink_to_fit();
+            self.dropped.shrink();
         }
     }
 

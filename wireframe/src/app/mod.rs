@@ -128,6 +128,12 @@ impl<P: Protocol> WireframeApp<P> {
 
     /// Runs `handler` for each frame that a peer sends of its own accord. What it
     /// returns is not sent. Without it such frames are dropped and counted.
+    ///
+    /// On each connection 64 of them run at once, and up to 256 frames wait for theirs to
+    /// start, as long as those that wait have less than
+    /// [`Limits::max_body_bytes`](wireframe_proto::Limits::max_body_bytes) together. What comes
+    /// beyond that is dropped, and counted by
+    /// [`unhandled_pushes`](crate::ConnectionHandle::unhandled_pushes).
     pub fn on_push<Args: 'static>(mut self, handler: impl Handler<P, Args>) -> Self {
         self.on_push = Some(handler::erase(handler));
         self

@@ -10,7 +10,6 @@ use wireframe_proto::{
 use super::{
     CallError,
     inbox::Inbox,
-    pushes::MAX_PUSHES,
     replies::{self, QueueSlot},
     slot::Slot,
 };
@@ -188,31 +187,35 @@ impl<F> Caller<F> {
         }
     }
 
-    /// Keeps a frame for those who listen; gives back what is dropped for it, if anything.
-    pub(crate) fn pushed(&mut self, frame: F) -> Option<F> {
+    /// Takes the oldest frame out that waits for those who listen, if there is no room for
+    /// another.
+    pub(crate) fn make_room(&mut self) -> Option<F> {
+        let mut inbox = lock(&self.inbox);
+        if !inbox.pushes.is_full() {
+            return None;
+        }
+        inbox.lagged += 1;
+        inbox.pushes.pop()
+    }
+
+    /// Keeps a frame of so many bytes for those who listen; gives it back if nobody does.
+    pub(crate) fn pushed(&mut self, frame: F, len: usize) -> Option<F> {
         let mut inbox = lock(&self.inbox);
         if inbox.listening == 0 {
             return Some(frame);
         }
-        let oldest = if inbox.pushes.len() >= MAX_PUSHES {
-            inbox.lagged += 1;
-            inbox.pushes.pop_front()
-        } else {
-            None
-        };
-        inbox.pushes.push_back(frame);
+        inbox.pushes.push(frame, len);
         let wakers = inbox.wakers.drain().map(|(_, waker)| waker);
         self.waking.extend(wakers);
         drop(inbox);
         self.waking.drain(..).for_each(contain::wake);
-        oldest
+        None
     }
 
-    /// The connection ends: why, for those who find its mailbox closed.
+    /// The connection ends, as far as is known by now for that reason: for those who find
+    /// its mailbox closed.
     pub(crate) fn note_end(&self, reason: &CloseReason) {
-        lock(&self.inbox)
-            .ended
-            .get_or_insert_with(|| reason.clone());
+        lock(&self.inbox).ended = Some(reason.clone());
     }
 
     /// No reply comes any more. Whoever is told finds the mailbox closed.

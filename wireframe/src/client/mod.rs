@@ -75,8 +75,8 @@ impl<F> ClientShared<F> {
         self.push.wake_driver();
     }
 
-    /// The error of a call that the connection does not take: it drains, if it has not
-    /// said how it ended.
+    /// The error of a call that the connection does not take: it drains, if it has said
+    /// nothing else.
     fn closed(&self) -> CallError {
         let ended = lock(&self.inbox).ended.clone();
         CallError::Closed(ended.unwrap_or(CloseReason::Drained))
@@ -125,7 +125,7 @@ impl<P: Protocol> Client<P> {
         environment: &Environment,
     ) -> (Self, Driver<P, T>) {
         let mut driver = Driver::new(app, transport, Side::Client, address, environment);
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let inbox = Arc::new(Mutex::new(Inbox::new(app.shared.config.body_bytes())));
         driver.set_caller(Caller::new(Arc::clone(&inbox)));
         let shared = Arc::new(ClientShared {
             push: driver.push_handle(),

@@ -1,7 +1,6 @@
 //! Frames that the peer sends of its own accord.
 
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::Pin,
@@ -14,9 +13,6 @@ use wireframe_proto::Envelope;
 
 use super::ClientShared;
 use crate::sync::{Arc, lock};
-
-/// Frames of the peer's own accord that wait to be taken.
-pub(super) const MAX_PUSHES: usize = 256;
 
 /// So many frames were dropped because nobody took them in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,7 +43,8 @@ impl<F> Pushes<F> {
     ///
     /// # Errors
     ///
-    /// [`Lagged`] if frames were dropped since the last: at most 256 wait.
+    /// [`Lagged`] if frames were dropped since the last: at most 256 wait, and
+    /// [`Limits::max_body_bytes`](wireframe_proto::Limits::max_body_bytes) of them and one more.
     ///
     /// # Cancel safety
     ///
@@ -68,7 +65,7 @@ impl<F> Stream for Pushes<F> {
             let lagged = std::mem::take(&mut inbox.lagged);
             return Poll::Ready(Some(Err(Lagged(lagged))));
         }
-        if let Some(frame) = inbox.pushes.pop_front() {
+        if let Some(frame) = inbox.pushes.pop() {
             return Poll::Ready(Some(Ok(frame)));
         }
         if inbox.ended.is_some() {
@@ -86,15 +83,15 @@ impl<F> Drop for Pushes<F> {
         let mut inbox = lock(&self.shared.inbox);
         let stale = inbox.wakers.remove(&self.listener);
         inbox.listening = inbox.listening.saturating_sub(1);
-        let unheard = if inbox.listening == 0 {
+        let unheard = (inbox.listening == 0).then(|| {
             inbox.lagged = 0;
-            std::mem::take(&mut inbox.pushes)
-        } else {
-            VecDeque::new()
-        };
+            inbox.pushes.take()
+        });
         drop(inbox);
-        self.shared.push.connection().count_unhandled(unheard.len());
-        drop(unheard);
+        if let Some(unheard) = unheard {
+            self.shared.push.connection().count_unhandled(unheard.len());
+            drop(unheard);
+        }
         drop(stale);
     }
 }

@@ -31,12 +31,10 @@ use wireframe_proto::{
     State,
 };
 
-use self::{
-    conversations::Conversations, hosted::Hosted, peer_pushes::WaitingPushes, task::Task,
-    task_set::TaskSet,
-};
+use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
 use crate::{
     app::{App, Shared, Surroundings},
+    backlog::Backlog,
     budget::Holding,
     client::Caller,
     clock::Clock,
@@ -91,7 +89,7 @@ pub struct Driver<P: Protocol, T: Transport> {
     blocked: Vec<u32>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
     /// There only while there are any.
-    waiting_pushes: Option<Box<WaitingPushes<P::Frame>>>,
+    waiting_pushes: Option<Box<Backlog<P::Frame>>>,
     /// Handlers of pushed frames at work.
     pushes_handled: usize,
     connected: bool,
@@ -341,6 +339,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn end_pushes(&mut self) -> bool {
         if !self.engine.wants().end_of_pushes {
             return false;
+        }
+        // Calls that wait for room are refused, for a drain or for the peer's end.
+        if self.engine.state() == State::Active
+            && let Some(caller) = &self.caller
+        {
+            caller.note_end(&CloseReason::PeerClosed);
         }
         self.mailbox.close_to_new();
         self.take_pushes();

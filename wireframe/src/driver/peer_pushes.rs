@@ -1,6 +1,6 @@
 //! Frames that the peer pushes: a client's, or a handler's.
 
-use std::{collections::VecDeque, task::Context};
+use std::task::Context;
 
 use super::{
     Driver,
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     app::{Parts, Started},
+    backlog::Backlog,
     frame::Protocol,
     transport::Transport,
 };
@@ -15,56 +16,18 @@ use crate::{
 /// Handlers of pushed frames that may be at work at once on one connection.
 const MAX_PUSHES_HANDLED: usize = 64;
 
-/// Pushed frames that may wait for their handlers to start. Events never wait for them:
-/// the handlers may be waiting for replies.
-const MAX_PUSHES_WAITING: usize = 256;
-
-/// Frames that the peer pushed and whose handlers have not started, oldest first, each with
-/// its length.
-pub(super) struct WaitingPushes<F> {
-    frames: VecDeque<(F, usize)>,
-    bytes: usize,
-}
-
-impl<F> Default for WaitingPushes<F> {
-    fn default() -> Self {
-        Self {
-            frames: VecDeque::new(),
-            bytes: 0,
-        }
-    }
-}
-
-impl<F> WaitingPushes<F> {
-    fn push(&mut self, frame: F, len: usize) {
-        self.frames.push_back((frame, len));
-        self.bytes = self.bytes.saturating_add(len);
-    }
-
-    fn pop(&mut self) -> Option<F> {
-        let (frame, len) = self.frames.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(len);
-        Some(frame)
-    }
-}
-
 impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
-        if let Some(caller) = &mut self.caller
-            && self.app.on_push.is_none()
-        {
-            if let Some(dropped) = caller.pushed(frame) {
-                self.drop_push(dropped);
-            }
-            return;
-        }
         if self.app.on_push.is_none() {
-            self.drop_push(frame);
+            self.hand_over(frame);
         } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_none() {
             self.start_push(frame, cx);
-        } else if self.pushes_waiting() < MAX_PUSHES_WAITING {
+        } else if self.waiting_pushes.as_ref().is_none_or(|w| !w.is_full()) {
             let len = self.engine.measure(&frame);
-            let waiting = self.waiting_pushes.get_or_insert_default();
+            let most = self.app.config.body_bytes();
+            let fresh = || Box::new(Backlog::new(most));
+            let waiting = self.waiting_pushes.get_or_insert_with(fresh);
+            // Events never wait for them: the handlers may be waiting for replies.
             waiting.push(frame, len);
         } else {
             let dropped = self.drop_push(frame);
@@ -75,22 +38,32 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    fn pushes_waiting(&self) -> usize {
-        let waiting = self.waiting_pushes.as_ref();
-        waiting.map_or(0, |waiting| waiting.frames.len())
+    /// Hands a frame to those of a client who listen for it.
+    fn hand_over(&mut self, frame: P::Frame) {
+        let len = self.engine.measure(&frame);
+        while let Some(oldest) = self.caller.as_mut().and_then(|caller| caller.make_room()) {
+            self.drop_push(oldest);
+        }
+        let unheard = match &mut self.caller {
+            Some(caller) => caller.pushed(frame, len),
+            None => Some(frame),
+        };
+        if let Some(unheard) = unheard {
+            self.drop_push(unheard);
+        }
     }
 
     /// Bytes of the frames that wait for their handlers.
     #[inline]
     pub(super) fn waiting_push_bytes(&self) -> usize {
         let waiting = self.waiting_pushes.as_ref();
-        waiting.map_or(0, |waiting| waiting.bytes)
+        waiting.map_or(0, |waiting| waiting.bytes())
     }
 
     /// Drops the frames that wait for their handlers.
     pub(super) fn drop_waiting_pushes(&mut self) {
-        let waiting = self.waiting_pushes.take();
-        for (frame, _) in waiting.into_iter().flat_map(|waiting| waiting.frames) {
+        let mut waiting = self.waiting_pushes.take();
+        while let Some(frame) = waiting.as_mut().and_then(|waiting| waiting.pop()) {
             self.drop_push(frame);
         }
     }
@@ -113,7 +86,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             && let Some(waiting) = &mut self.waiting_pushes
             && let Some(frame) = waiting.pop()
         {
-            if waiting.frames.is_empty() {
+            if waiting.is_empty() {
                 self.waiting_pushes = None;
             }
             self.start_push(frame, cx);

@@ -106,18 +106,22 @@ impl Control {
         &self.signal
     }
 
-    /// Whether anything is asked of the driver. `SeqCst`, as [`Signal`] asks of a second
-    /// look.
+    /// Whether anything is asked of the driver, as far as can be told by one load.
+    pub(crate) fn seems_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != Asked::NOTHING
+    }
+
+    /// Whether anything is asked of the driver: a second look, as [`Signal`] wants it.
     pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst) != Asked::NOTHING
+        self.asked.fetch_or(Asked::NOTHING, Ordering::AcqRel) != Asked::NOTHING
     }
 
     /// What was asked since the last call. Costs one load if nothing was.
     pub(crate) fn take_asked(&self) -> Asked {
-        if self.asked.load(Ordering::Relaxed) == Asked::NOTHING {
-            return Asked(Asked::NOTHING);
+        match self.seems_asked() {
+            false => Asked(Asked::NOTHING),
+            true => Asked(self.asked.swap(Asked::NOTHING, Ordering::AcqRel)),
         }
-        Asked(self.asked.swap(Asked::NOTHING, Ordering::SeqCst))
     }
 
     /// The heartbeat that was asked for since the last call, the last one if there were
@@ -152,7 +156,7 @@ impl Control {
     }
 
     fn ask(&self, bit: u8) {
-        self.asked.fetch_or(bit, Ordering::SeqCst);
+        self.asked.fetch_or(bit, Ordering::AcqRel);
         self.signal.unpark();
     }
 }

@@ -106,7 +106,7 @@ impl<F> Mailbox<F> {
     /// The driver's timer is set for `armed`: it may not sleep past a token that somebody
     /// waits for.
     pub(crate) fn park(&self, waker: &Waker, armed: Option<Instant>) -> Option<usize> {
-        if self.filled.load(Ordering::Relaxed) || self.control.is_asked() {
+        if self.filled.load(Ordering::Relaxed) || self.control.seems_asked() {
             return None;
         }
         self.control.signal().park(waker);

@@ -19,10 +19,10 @@ use crate::{
 ///    wakes it while it runs.
 ///
 /// No wake-up is lost if publishing and the second look cannot miss each other: either
-/// both take the same lock, or both are `SeqCst` operations on the same atomic. With a
-/// lock: a second look that came first released it after `parked` was set, so the
-/// publisher, which takes it later, sees `parked`. With `SeqCst`: of "publish, read
-/// `parked`" and "set `parked`, look" not both reads can come before both writes.
+/// both take the same lock, or both are `AcqRel` read-modify-writes of the same atomic, of
+/// which the later one reads what the earlier one wrote. So a second look that came first
+/// was after `parked` was set and before the publisher, who therefore sees `parked`; and one
+/// that came later finds the work. `parked` itself needs no order beside that.
 ///
 /// `parked` changes to true only under the lock and with a waker in place, and the one
 /// who takes the waker clears it; so of a burst one wakes, and nobody finds the driver
@@ -38,7 +38,7 @@ impl Signal {
     pub(crate) fn park(&self, waker: &Waker) {
         let mut slot = lock(&self.waker);
         if slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            self.parked.store(true, Ordering::SeqCst);
+            self.parked.store(true, Ordering::Relaxed);
             return;
         }
         // Cloning and dropping a waker is foreign code: it runs unlocked.
@@ -46,7 +46,7 @@ impl Signal {
         let fresh = waker.clone();
         slot = lock(&self.waker);
         let stale = slot.replace(fresh);
-        self.parked.store(true, Ordering::SeqCst);
+        self.parked.store(true, Ordering::Relaxed);
         drop(slot);
         drop(stale);
     }
@@ -54,17 +54,17 @@ impl Signal {
     /// Announces that the driver is awake; costs one load if it was never asleep.
     pub(crate) fn resume(&self) {
         if self.parked.load(Ordering::Relaxed) {
-            self.parked.store(false, Ordering::SeqCst);
+            self.parked.store(false, Ordering::Relaxed);
         }
     }
 
     /// Wakes the driver if it is parked; the work must have been published before.
     pub(crate) fn unpark(&self) {
-        if !self.parked.load(Ordering::SeqCst) {
+        if !self.parked.load(Ordering::Relaxed) {
             return;
         }
         let mut slot = lock(&self.waker);
-        self.parked.store(false, Ordering::SeqCst);
+        self.parked.store(false, Ordering::Relaxed);
         let waker = slot.take();
         drop(slot);
         if let Some(waker) = waker {
@@ -75,7 +75,7 @@ impl Signal {
     /// Forgets the driver, so that what outlives it does not keep its task alive.
     pub(crate) fn retire(&self) {
         let mut slot = lock(&self.waker);
-        self.parked.store(false, Ordering::SeqCst);
+        self.parked.store(false, Ordering::Relaxed);
         let waker = slot.take();
         drop(slot);
         contain::discard(waker);

@@ -13,6 +13,7 @@ use wireframe_proto::LimitExceeded;
 
 use super::{
     Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
+    back_off::BackOff,
     handle::{Place, Refusal, Seat, Stage},
 };
 use crate::{
@@ -69,14 +70,12 @@ pub async fn serve<P: Protocol, L: Listener>(
                 back_off = BackOff::default();
                 start(&app, accepted, &environment, &handle, &limits);
             }
-            Err(error) if concerns_one_connection(&error) => {
-                tracing::debug!(%error, "a connection was gone before it was accepted");
-            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for now");
-                let mut pause = pin!(clock.sleep(back_off.next()));
-                let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
-                handle.during(Stage::Serving, pause).await;
+                if let Some(pause) = back_off.after(&error) {
+                    let mut pause = pin!(clock.sleep(pause));
+                    let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
+                    handle.during(Stage::Serving, pause).await;
+                }
             }
         }
     }
@@ -224,78 +223,5 @@ impl<P: Protocol, T: Transport> Future for Refused<P, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.driver).poll(cx).map(drop)
-    }
-}
-
-/// Whether accepting failed because of the connection that was being accepted, so that
-/// the next can be taken at once. Linux reports what the network has done to it, too.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// How long to wait when the process is short of something: 10 ms, doubling to 1 s.
-struct BackOff(Duration);
-
-impl Default for BackOff {
-    fn default() -> Self {
-        Self(Duration::from_millis(10))
-    }
-}
-
-impl BackOff {
-    fn next(&mut self) -> Duration {
-        let now = self.0;
-        self.0 = (now * 2).min(Duration::from_secs(1));
-        now
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_one_connection_are_told_from_a_shortage() {
-        // rule: LIM-4
-        use io::ErrorKind as Kind;
-        for kind in [
-            Kind::ConnectionAborted,
-            Kind::ConnectionReset,
-            Kind::ConnectionRefused,
-            Kind::HostUnreachable,
-            Kind::NetworkUnreachable,
-            Kind::TimedOut,
-            Kind::Interrupted,
-        ] {
-            assert!(concerns_one_connection(&kind.into()), "{kind:?}");
-        }
-        for kind in [
-            Kind::OutOfMemory,
-            Kind::InvalidInput,
-            Kind::PermissionDenied,
-            Kind::NetworkDown,
-            Kind::Other,
-        ] {
-            assert!(!concerns_one_connection(&kind.into()), "{kind:?}");
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_process_or_system_without_descriptors_is_short_of_something() {
-        // rule: LIM-4
-        use rustix::io::Errno;
-        for short in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert!(!concerns_one_connection(&short.into()), "{short:?}");
-        }
     }
 }

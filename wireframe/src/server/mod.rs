@@ -1,6 +1,7 @@
 //! The accepting end: takes connections and runs an app on each.
 
 mod accept;
+mod back_off;
 mod handle;
 mod limits;
 mod report;

@@ -82,6 +82,18 @@ fn an_error_of_one_connection_does_not_keep_the_next_waiting() {
 }
 
 #[test]
+fn errors_of_connections_without_end_are_no_busy_loop() {
+    // rule: LIM-4
+    let serving = Serving::with([io::ErrorKind::ConnectionAborted; 1000]);
+    for pauses in 1..=3 {
+        assert_eq!(serving.calls(), 64 * pauses);
+        serving.simulation.advance(Duration::from_millis(9));
+        assert_eq!(serving.calls(), 64 * pauses);
+        serving.simulation.advance(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn a_shortage_is_waited_for_longer_and_longer() {
     let serving = Serving::with([io::ErrorKind::OutOfMemory; 20]);
     for (calls, pause) in [(1, 10), (2, 20), (3, 40), (4, 80)] {

@@ -380,13 +380,7 @@ fn whoever_sees_a_call_fail_finds_the_connection_closed() {
         world.simulation.run();
         for (error, is_closed) in failed.lock().unwrap().drain(..) {
             assert!(is_closed, "{name}");
-            // Where pushes end before the connection does, it has no other reason yet.
-            let drains = reason == CloseReason::PeerClosed
-                && error == CallError::Closed(CloseReason::Drained);
-            assert!(
-                drains || error == CallError::Closed(reason.clone()),
-                "{name}: {error}"
-            );
+            assert_eq!(error, CallError::Closed(reason.clone()), "{name}");
             count += 1;
         }
         assert_eq!(count, 4, "{name}");

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use wireframe::{
-    Client, CloseReason, Conversation, Inbound,
+    Client, CloseReason, Conversation, Inbound, Lagged,
     testing::{Simulation, link},
 };
 
-use crate::rig::{Line, Record, Rig, Text, line, lines, secs, text, wire};
+use crate::rig::{Line, Record, Rig, Text, config, line, lines, nonzero, secs, text, wire};
 
 /// A handler of pushed frames that notes each and then never ends.
 fn endless(record: &Record) -> wireframe::WireframeApp<Text> {
@@ -89,6 +89,42 @@ fn pushes_beyond_those_that_may_wait_are_dropped_and_counted() {
     assert_eq!(rig.exchange("1"), ["1:served"], "nothing else is held up");
     assert_eq!(record.take().len(), 64);
     assert_eq!(rig.push.connection().unhandled_pushes(), 5);
+}
+
+#[test]
+fn pushes_that_wait_are_bounded_in_bytes_too() {
+    // rule: REQ-1, CLI-4
+    let small = || config(|c| c.limits.max_body_bytes = Some(nonzero(1_000)));
+    let large = wire(&format!("!{}", "x".repeat(299)));
+    let app = endless(&Record::default()).config(small());
+    let mut rig = Rig::new(app.route(1, async || "served"));
+    rig.peer.send(&pushes(64));
+    rig.simulation.run();
+    // The fourth of them crosses the bound.
+    for (sent, dropped) in [(4, 0), (1, 1), (1, 2)] {
+        rig.peer.send(&large.repeat(sent));
+        rig.simulation.run();
+        assert_eq!(rig.push.connection().unhandled_pushes(), dropped);
+    }
+    assert_eq!(rig.exchange("1"), ["1:served"], "nothing else is held up");
+
+    let simulation = Simulation::new();
+    let (mut server, far) = link(1 << 20);
+    let app = text(&Text::default()).config(small()).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    let _driver = simulation.spawn(driver);
+    let mut listener = client.pushes();
+    server.send(&pushes(9));
+    server.send(&large.repeat(4));
+    simulation.run();
+    assert_eq!(client.connection().unhandled_pushes(), 0);
+    // It takes the place of all that is older than what is within the bound.
+    server.send(&large);
+    simulation.run();
+    assert_eq!(client.connection().unhandled_pushes(), 10);
+    let lagged = simulation.spawn(async move { listener.next().await });
+    simulation.run();
+    assert_eq!(lagged.take(), Some(Some(Err(Lagged(10)))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use alloc::vec;
 use bytes::Bytes;
 
 use super::{
-    fragments::{events, feed, fragment, output, raw, whole},
+    fragments::{RawConnection, events, feed, fragment, output, raw, whole},
     support::{Correlated, Frame, Hook, InOrder, Kind, Link, goodbyes, numbers},
 };
 use crate::{
@@ -57,12 +57,23 @@ fn messages_that_are_not_whole_count_with_their_capacity() {
     );
     assert_eq!(events(&mut connection), []);
     connection.take_receive_buffer();
+    let account = |connection: &RawConnection<Multiplexed>| {
+        let reassembler = connection.reassembler.as_ref();
+        reassembler.map_or(0, |reassembler| reassembler.account())
+    };
+    assert!((300..3_000).contains(&account(&connection)));
     // Twice what has come, but no more than the message.
-    assert_eq!(connection.buffered(), 2_000 + 1_500);
+    let expected = 2_000 + 1_500 + account(&connection);
+    assert_eq!(connection.buffered(), expected);
     feed(&mut connection, &fragment(2, 1, None, true, &[2; 500]));
     assert_eq!(events(&mut connection).len(), 1);
     connection.take_receive_buffer();
-    assert_eq!(connection.buffered(), 2_000);
+    assert_eq!(connection.buffered(), 2_000 + account(&connection));
+    feed(&mut connection, &fragment(1, 1, None, true, &[1; 8_000]));
+    assert_eq!(events(&mut connection).len(), 1);
+    connection.take_receive_buffer();
+    connection.shrink();
+    assert_eq!(connection.buffered(), 0);
 }
 
 #[test]

@@ -33,10 +33,10 @@ impl Reassembler {
         let index = match meta.msg_id {
             None => self.anonymous,
             Some(id) => match self.by_id.get(&id) {
-                Some(Known::Dropped) if bounds.reuses_ids && meta.seq == Some(0) => {
+                Some(Known::Dropped(_)) if bounds.reuses_ids && meta.seq == Some(0) => {
                     return Place::BeginsAgain(id);
                 }
-                Some(Known::Dropped) => return Place::Late,
+                Some(Known::Dropped(_)) => return Place::Late,
                 Some(Known::Open(index)) => Some(*index),
                 None => None,
             },

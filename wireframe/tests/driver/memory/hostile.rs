@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wireframe::{Clock, CloseReason, MemoryBudget, Priority::Low, WireframeApp, dead_letter_queue};
 
-use super::{One, World, begins, blob, unit, whole};
+use super::{One, World, account, begins, blob, unit, whole};
 use crate::rig::{nonzero, secs};
 
 #[test]
@@ -22,14 +22,15 @@ fn what_a_connection_holds_is_charged_and_given_back() {
     let mut one = world.open();
     world.send(&mut one, &begins(10_000, &[1; 3_000]));
     // Twice what has come. The rest of the buffer is with the thread.
-    assert_eq!(world.budget.used(), 6_000);
+    assert_eq!(world.budget.used(), 6_000 + account());
     // A unit that is not whole, beside it.
     let unit = unit(1, 1, None, false, &[1; 5_000]);
     world.send(&mut one, &unit[..5_000]);
-    let used = world.budget.used();
+    let used = world.budget.used() - account();
     assert!((11_000..=6_000 + (16 << 10)).contains(&used), "{used}");
     world.send(&mut one, &unit[5_000..]);
-    assert_eq!(world.budget.used(), 10_000, "all of the message");
+    let all = 10_000 + account();
+    assert_eq!(world.budget.used(), all, "all of the message");
     world.send(&mut one, &super::unit(1, 2, None, true, &[1; 2_000]));
     assert_eq!(world.budget.used(), 0);
 }
@@ -54,13 +55,14 @@ fn pushes_to_a_peer_that_reads_nothing_are_charged() {
 #[test]
 fn new_messages_are_refused_by_name_while_others_go_on() {
     // rule: LIM-6, REASM-2
-    let world = World::new(100_000);
+    let all = 100_000 + account();
+    let world = World::new(all);
     let (mut honest, mut holder, mut late) = (world.open(), world.open(), world.open());
     world.send(&mut holder, &begins(100_000, &[1; 50_000]));
-    assert_eq!(world.budget.used(), 100_000);
+    assert_eq!(world.budget.used(), all);
 
     world.send(&mut late, &begins(10, b"late"));
-    let reason = world.exceeded(100_000);
+    let reason = world.exceeded(all as u64);
     assert_eq!(late.heard(), [reason.to_string().as_bytes()]);
     assert_eq!(late.reason(&world), Some(reason));
     assert_eq!(world.budget.closed(), 1);
@@ -111,12 +113,12 @@ fn a_slow_consumer_has_to_go_and_nobody_else() {
 #[test]
 fn one_excess_costs_one_connection_however_many_drivers_see_it() {
     // rule: LIM-6
-    let world = World::new(100_000);
+    let world = World::new(100_000 + 6 * account());
     let mut ones: Vec<_> = (0..6).map(|_| world.open()).collect();
     for one in &mut ones {
         world.send(one, &begins(40_000, &[1; 8_000]));
     }
-    assert_eq!(world.budget.used(), 96_000);
+    assert_eq!(world.budget.used(), 6 * (16_000 + account()));
     // All of them at once, and more than there is.
     for one in &mut ones {
         one.peer.send(&unit(1, 1, None, false, &[1; 1]));
@@ -125,7 +127,7 @@ fn one_excess_costs_one_connection_however_many_drivers_see_it() {
     world.simulation.run();
     assert_eq!(world.budget.closed(), 1);
     assert!(ones[4].push.is_closed(), "the largest");
-    assert_eq!(world.budget.used(), 80_000);
+    assert_eq!(world.budget.used(), 5 * (16_000 + account()));
 }
 
 #[test]
@@ -135,7 +137,8 @@ fn who_alone_holds_too_much_goes_although_nobody_else_comes_by() {
     let (mut one, _idle) = (world.open(), world.open());
     world.send(&mut one, &begins(200_000, &[1; 15_000]));
     assert_eq!(one.heard().len(), 1);
-    assert_eq!(one.reason(&world), Some(world.exceeded(30_000)));
+    let held = (30_000 + account()) as u64;
+    assert_eq!(one.reason(&world), Some(world.exceeded(held)));
     assert_eq!((world.budget.used(), world.budget.closed()), (0, 1));
 }
 
@@ -260,7 +263,8 @@ fn what_the_peer_pushes_is_charged_while_it_waits_for_a_handler() {
 #[test]
 fn apps_that_share_a_budget_are_bounded_together() {
     // rule: LIM-6
-    let world = World::new(20_000);
+    let all = 20_000 + account();
+    let world = World::new(all);
     let mut app = World::new(1);
     app.app = WireframeApp::with_protocol(super::Uploads)
         .memory_budget(&world.budget)
@@ -268,10 +272,10 @@ fn apps_that_share_a_budget_are_bounded_together() {
         .unwrap();
     let mut one = app.open();
     app.send(&mut one, &begins(20_000, &[1; 10_000]));
-    assert_eq!((world.budget.used(), app.budget.used()), (20_000, 0));
+    assert_eq!((world.budget.used(), app.budget.used()), (all, 0));
     let mut other = world.open();
     world.send(&mut other, &begins(10, b"late"));
-    assert_eq!(other.reason(&world), Some(world.exceeded(20_000)));
+    assert_eq!(other.reason(&world), Some(world.exceeded(all as u64)));
 }
 
 #[test]

@@ -124,6 +124,14 @@ fn payloads(mut wire: &[u8]) -> Vec<Vec<u8>> {
     payloads
 }
 
+/// What is charged for the account of one message that is not whole, beside its bytes.
+fn account() -> usize {
+    let world = World::new(1 << 20);
+    let mut one = world.open();
+    world.send(&mut one, &begins(9, &[1; 5]));
+    world.budget.used() - 9
+}
+
 /// Several connections of an app that share a budget.
 struct World {
     simulation: Simulation,

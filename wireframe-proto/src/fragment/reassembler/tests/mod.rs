@@ -69,7 +69,7 @@ fn where_ids_are_used_again_a_gap_is_told_once_and_a_first_fragment_begins_anew(
     assert_eq!(take(&mut reassembler, Some(1), true), whole(b"xx"));
     // It is not remembered any more.
     assert_eq!(take(&mut reassembler, None, true), whole(b"x"));
-    assert!(reassembler.by_id.is_empty() && reassembler.dropped.is_empty());
+    assert!(reassembler.by_id.is_empty() && reassembler.dropped.len() == 0);
 }
 
 #[test]
@@ -79,6 +79,22 @@ fn where_ids_are_used_again_a_message_of_one_fragment_begins_anew_too() {
     assert_eq!(take(&mut reassembler, Some(1), false), Outcome::Gap(7));
     assert_eq!(take(&mut reassembler, Some(0), true), whole(b"x"));
     assert_eq!(take(&mut reassembler, None, true), whole(b"x"));
+}
+
+#[test]
+fn where_ids_are_used_again_a_first_fragment_may_be_one_that_came_or_a_new_one() {
+    // rule: REASM-5
+    let dropped = || {
+        let mut reassembler = Reassembler::default();
+        assert_eq!(take(&mut reassembler, Some(0), false), Outcome::Nothing);
+        assert_eq!(take(&mut reassembler, Some(2), false), Outcome::Gap(7));
+        assert_eq!(take(&mut reassembler, Some(0), false), Outcome::Nothing);
+        reassembler
+    };
+    // The message is sent once more.
+    assert_eq!(take(&mut dropped(), Some(1), true), whole(b"xx"));
+    // The first fragment came twice: what could not be told is told twice.
+    assert_eq!(take(&mut dropped(), Some(3), true), Outcome::Gap(7));
 }
 
 #[test]

@@ -75,9 +75,10 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// Nothing else that comes can be taken for a part of it, nor its rest for another.
-    const fn is_told_apart(&self, bounds: &Bounds) -> bool {
-        self.id.is_some() && (self.is_numbered || !bounds.reuses_ids)
+    /// Nothing else that comes can be taken for a part of it, nor its rest for another; and
+    /// its answer, if there is one, for that of another.
+    const fn may_be_dropped(&self, bounds: &Bounds) -> bool {
+        bounds.drops_alone && self.id.is_some() && (self.is_numbered || !bounds.reuses_ids)
     }
 
     fn due(&self, bounds: &Bounds, received: usize) -> u64 {
@@ -204,9 +205,11 @@ impl Model {
     }
 
     fn gap(&mut self, message: &Plain, at: Option<usize>, bounds: &Bounds) -> Outcome {
-        let Some(id) = message.id.filter(|_| message.is_told_apart(bounds)) else {
-            if message.id.is_some() {
-                self.saw("gap in a message without a number");
+        let Some(id) = message.id.filter(|_| message.may_be_dropped(bounds)) else {
+            match message.id {
+                Some(_) if !bounds.drops_alone => self.saw("gap where answers go in order"),
+                Some(_) => self.saw("gap in a message without a number"),
+                None => {}
             }
             return Outcome::Malformed(GAP);
         };
@@ -352,11 +355,12 @@ impl Model {
         let message = self.open.remove(at.unwrap());
         assert_eq!(Some(message.due(bounds, self.received)), first);
         assert_eq!(message.bytes.len() as u64, received);
-        assert_eq!(message.is_told_apart(bounds), expired.is_alone);
+        assert_eq!(message.may_be_dropped(bounds), expired.is_alone);
         self.stats.timed_out += 1;
         self.saw("timed out");
         match id {
             Some(id) if expired.is_alone => self.remember(id, "late after its time"),
+            Some(_) if !bounds.drops_alone => self.saw("timed out where answers go in order"),
             Some(_) => self.saw("timed out without a number"),
             None => self.saw("timed out without an id"),
         }

@@ -49,7 +49,7 @@ fn fragment() -> impl Strategy<Value = Fragment> {
     let total = prop_oneof![30 => Just(None), 20 => (0u64..41).prop_map(Some), 1 => Just(Some(41))];
     let often = |share| proptest::bool::weighted(share);
     let says = (often(0.25), often(0.97), often(0.005));
-    let times = prop_oneof![60 => Just(1), 1 => 2usize..40];
+    let times = prop_oneof![45 => Just(1), 1 => 2usize..40];
     (id, ahead, len, total, says, times).prop_map(
         |(id, ahead, len, total, (is_final, fits, again), times)| Fragment {
             id,
@@ -81,8 +81,12 @@ fn bounds() -> impl Strategy<Value = (Bounds, usize)> {
     let unit = prop_oneof![60 => Just(1), 1 => Just(16 * 1024)];
     let fragments = proptest::sample::select(vec![9, 100]);
     let messages = prop_oneof![1 => 1usize..6, 4 => Just(6)];
-    let reuses_ids = proptest::bool::weighted(0.35);
-    (unit, fragments, messages, reuses_ids).prop_map(|(unit, fragments, messages, reuses_ids)| {
+    let says = (
+        proptest::bool::weighted(0.35),
+        proptest::bool::weighted(0.85),
+    );
+    (unit, fragments, messages, says).prop_map(|(unit, fragments, messages, says)| {
+        let (reuses_ids, drops_alone) = says;
         let bounds = Bounds {
             message_size: 40 * unit,
             messages,
@@ -91,7 +95,7 @@ fn bounds() -> impl Strategy<Value = (Bounds, usize)> {
             timeout: Duration::from_millis(100),
             reuses_ids,
             refused: None,
-            drops_alone: true,
+            drops_alone,
         };
         (bounds, unit)
     })
@@ -268,7 +272,7 @@ proptest! {
 }
 
 /// What can happen, and in how many of [`CASES`] random programs it does, at least.
-const EVERYTHING: [(&str, usize); 36] = [
+const EVERYTHING: [(&str, usize); 38] = [
     ("whole at once", 300),
     ("whole of several", 200),
     ("whole and interleaved", 200),
@@ -286,6 +290,8 @@ const EVERYTHING: [(&str, usize); 36] = [
     ("timed out without an id", 100),
     ("timed out without a number", 10),
     ("gap in a message without a number", 1),
+    ("timed out where answers go in order", 5),
+    ("gap where answers go in order", 5),
     ("late, though the id may be used again", 20),
     ("several timed out", 100),
     ("more time", 5),
