@@ -30,7 +30,8 @@ pub type FrameStream<F, E> = Pin<Box<dyn Stream<Item = Result<F, WireframeError<
 pub enum Response<F = Envelope, E = Infallible> {
     /// One frame.
     Single(F),
-    /// Several frames that are there already.
+    /// Several frames that are there already. The request ends with the last of them, also
+    /// for a conversation that its handler has handed on.
     Vec(Vec<F>),
     /// Frames as they come. An error ends the answer.
     Stream(FrameStream<F, E>),

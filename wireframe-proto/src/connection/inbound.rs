@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Connection, NOT_STARVED, Phase, preamble::Opening};
+use super::{Connection, Phase, preamble::Opening};
 use crate::{
     codec::Codec,
-    config::HalfClose,
-    error::{CloseReason, Malformed, UnexpectedEof},
+    error::{CloseReason, Malformed},
     event::{Discarded, Event, Undelivered},
     fragment::FragmentMeta,
     ids::CorrelationId,
@@ -18,7 +17,9 @@ impl<P: WireframeProtocol> Connection<P> {
     /// The next thing that happened; decodes at most one frame.
     ///
     /// `None` means that there is nothing more until the driver reports something or
-    /// the application asks for something.
+    /// the application asks for something. Where [`Wants::event`](crate::Wants::event) is
+    /// still set it means that the input is flawed behind what was handed out. The
+    /// application has this turn to answer that; the next poll goes on to close.
     pub fn poll_event(&mut self, now: Instant) -> Option<Event<P::Frame>> {
         self.observe(now);
         if self.in_user_code {
@@ -27,6 +28,7 @@ impl<P: WireframeProtocol> Connection<P> {
         self.begin();
         self.heed_close();
         let event = self.next_event();
+        self.serves = event.is_some();
         self.update_clocks();
         event
     }
@@ -38,14 +40,18 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return self.next_closing_event();
         }
-        if let Some((info, frame)) = self.start_held() {
-            self.counters.requests += 1;
-            return Some(Event::Request { info, frame });
+        if let Some(event) = self.start_held() {
+            return Some(event);
         }
         if let Some(event) = self.decode_next() {
             return Some(event);
         }
-        self.end_input();
+        if self.flaw.is_none() {
+            self.end_input();
+        }
+        if self.flaw.is_some() {
+            return self.heed_flaw();
+        }
         if let Some(event) = self.next_unanswerable_body() {
             return Some(event);
         }
@@ -72,11 +78,13 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     #[inline]
-    fn start_held(&mut self) -> Option<(crate::RequestInfo, P::Frame)> {
+    pub(super) fn start_held(&mut self) -> Option<Event<P::Frame>> {
         if self.last_command.is_some() {
             return None;
         }
-        self.commands.start_held(self.max_in_flight)
+        let (info, frame) = self.commands.start_held(self.max_in_flight)?;
+        self.counters.requests += 1;
+        Some(Event::Request { info, frame })
     }
 
     /// Whether anything would come of [`poll_event`](Self::poll_event).
@@ -87,7 +95,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return self.is_unannounced() || !self.pushes.is_empty();
         }
-        if self.opening == Opening::Unasked || self.close_asked {
+        if self.opening == Opening::Unasked || self.close_asked || self.flaw.is_some() {
             return true;
         }
         (!self.receive.is_empty() && !self.is_starved() && self.may_decode())
@@ -200,7 +208,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 Some(self.route_inbound(frame, len))
             }
             Err(error) => {
-                self.close_with_goodbye(CloseReason::Malformed(error));
+                self.refuse_input(CloseReason::Malformed(error));
                 self.found_no_frame()
             }
         }
@@ -306,66 +314,6 @@ impl<P: WireframeProtocol> Connection<P> {
             Reaction::Continue => {}
             Reaction::Send(frame) => self.control.push_back(frame),
             Reaction::Close(last_word) => self.close_with(CloseReason::Protocol, last_word),
-        }
-    }
-
-    /// From here on the peer's input is dropped unread.
-    pub(super) fn ignore_input(&mut self) {
-        self.ignores_input = true;
-        self.receive.clear();
-        self.counted = 0;
-        self.starved_at = NOT_STARVED;
-        self.unit = None;
-        self.frame_since = None;
-        self.drop_partial_messages();
-    }
-
-    /// Whether it has come to light that nothing more can be decoded: the peer has ended
-    /// its output, and nothing whole is left of it.
-    fn input_is_over(&self) -> bool {
-        self.peer_closed
-            && !self.input_ended
-            && (self.receive.is_empty() || (self.is_starved() && self.may_decode()))
-    }
-
-    /// Whether the peer is gone and there is no waiting for what it left behind. The
-    /// application that holds its input still wants that.
-    fn is_abandoned(&self) -> bool {
-        self.peer_closed
-            && !self.stopped.is_any()
-            && self.config.half_close == HalfClose::Ends
-            && !self.receive.is_empty()
-            && !self.may_decode()
-    }
-
-    fn end_input(&mut self) {
-        if self.is_abandoned() {
-            return self.abort(CloseReason::PeerClosed);
-        }
-        if !self.input_is_over() {
-            return;
-        }
-        self.input_ended = true;
-        let received = self.receive.len() as u64;
-        let cut = match &self.unit {
-            Some(unit) => Some(Some(unit.payload_len.saturating_sub(received))),
-            None => (received > 0).then_some(None),
-        };
-        let message = self.partial_message();
-        let reason = match cut {
-            Some(_) if self.awaits_preamble() => CloseReason::PreambleEof { received },
-            Some(missing) => CloseReason::UnexpectedEof(UnexpectedEof { received, missing }),
-            None => match message {
-                Some((received, missing)) => CloseReason::MessageEof { received, missing },
-                None => CloseReason::PeerClosed,
-            },
-        };
-        match self.config.half_close {
-            HalfClose::Ends => self.abort(reason),
-            HalfClose::Answers if cut.is_some() || message.is_some() => {
-                self.close_with_goodbye(reason);
-            }
-            HalfClose::Answers => {}
         }
     }
 }

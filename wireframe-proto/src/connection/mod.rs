@@ -6,6 +6,7 @@ mod fragments;
 mod heartbeat;
 mod hooks;
 mod inbound;
+mod input_end;
 mod lifecycle;
 mod memory;
 mod outbound;
@@ -90,6 +91,11 @@ pub struct Connection<P: WireframeProtocol> {
     /// What the peer still sends is dropped unread: the last frame to it is decided, or it
     /// stands behind a request that will not be served and might have changed its meaning.
     ignores_input: bool,
+    /// Why nothing more is read, where that closes the connection once what came before has
+    /// been served.
+    flaw: Option<Box<CloseReason>>,
+    /// The last poll handed an event out, of which the application may yet make something.
+    serves: bool,
     /// Whether the driver wants nothing decoded.
     stopped: Stopped,
     calls: Calls,
@@ -253,6 +259,8 @@ impl<P: WireframeProtocol> Connection<P> {
             refused_messages: None,
             starved_at: NOT_STARVED,
             ignores_input: false,
+            flaw: None,
+            serves: false,
             stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),

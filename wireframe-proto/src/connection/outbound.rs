@@ -57,14 +57,14 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         self.begin();
         self.heed_close();
-        let filled = self.fill_up();
+        let filled = self.fill_up_to(self.config.limits.high_water.get());
         self.update_clocks();
         filled
     }
 
-    fn fill_up(&mut self) -> Filled {
+    pub(super) fn fill_up_to(&mut self, high_water: usize) -> Filled {
         loop {
-            if self.transmit.len() >= self.config.limits.high_water.get() {
+            if self.transmit.len() >= high_water {
                 return Filled::HighWater;
             }
             let between = self.is_between_fragments();

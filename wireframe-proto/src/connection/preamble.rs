@@ -68,12 +68,12 @@ impl<P: WireframeProtocol> Connection<P> {
             Preamble::Incomplete if len >= max_preamble => {
                 let at_least = len as u64 + 1;
                 let reason = limit_exceeded("max_preamble", max_preamble, at_least);
-                self.close_with_goodbye(reason);
+                self.refuse_input(reason);
             }
             Preamble::Incomplete => self.starved_at = len,
             Preamble::Done { len: taken, .. } if taken > len => {
                 let what = "the preamble is longer than what there was of it";
-                self.close_with_goodbye(CloseReason::Malformed(Malformed::new(what)));
+                self.refuse_input(CloseReason::Malformed(Malformed::new(what)));
             }
             Preamble::Done { len, reaction } => {
                 self.receive.advance(len);
@@ -83,7 +83,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.react(reaction);
             }
             Preamble::Malformed(malformed) => {
-                self.close_with_goodbye(CloseReason::Malformed(malformed));
+                self.refuse_input(CloseReason::Malformed(malformed));
             }
         }
     }

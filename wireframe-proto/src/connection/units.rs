@@ -50,7 +50,7 @@ impl<P: WireframeProtocol> Connection<P> {
                     return None;
                 }
                 Err(reason) => {
-                    self.close_with_goodbye(reason);
+                    self.refuse_input(reason);
                     return None;
                 }
             }
@@ -64,7 +64,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if to_usize(meta.payload_len) > self.receive.len() - header_len
             && let Err(reason) = self.check_fragment(&meta)
         {
-            return self.close_with_goodbye(reason);
+            return self.refuse_input(reason);
         }
         self.receive.advance(header_len);
         self.counted = self.receive.len();
@@ -114,7 +114,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 None
             }
             Err(error) => {
-                self.close_with_goodbye(CloseReason::Malformed(error));
+                self.refuse_input(CloseReason::Malformed(error));
                 None
             }
         }
@@ -129,7 +129,7 @@ impl<P: WireframeProtocol> Connection<P> {
             && (meta.is_final || !meta.alone)
     }
 
-    /// Closes for a header that says what must not be, or that has not ended where it must
+    /// Refuses a header that says what must not be, or that has not ended where it must
     /// have.
     #[cold]
     fn refuse_header(&mut self, header: Option<(u64, usize)>) {
@@ -147,7 +147,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Some((0, 0)) => malformed("the framing found a unit of no bytes"),
             Some(_) => malformed("a unit that stands alone and is not final"),
         };
-        self.close_with_goodbye(reason);
+        self.refuse_input(reason);
     }
 
     /// Whether the library may keep the next frame itself: held back, as a body, or in

@@ -1,4 +1,4 @@
-//! Answers of several frames: from where they come to the engine, and on to its output.
+//! Answers whose frames come one by one: from where they come to the engine, and on to its output.
 
 use wireframe_proto::{End, Filled};
 
@@ -97,12 +97,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             let polled = feed.poll_next(cx);
             *listed = !matches!(polled, Polled::Pending);
-            Some((*id, Ok((polled, feed.is_stream()))))
+            Some((*id, Ok(polled)))
         });
-        let (id, polled, streamed) = match fed.flatten() {
+        let (id, polled) = match fed.flatten() {
             None => return Fed::Pending,
             Some((_, Err(fed))) => return fed,
-            Some((id, Ok((polled, streamed)))) => (id, polled, streamed),
+            Some((id, Ok(polled))) => (id, polled),
         };
         // As in `answered`.
         self.take_pushes();
@@ -123,8 +123,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 };
             }
             Polled::Ready(Some(Err(error))) => self.failed(id, error),
-            Polled::Ready(None) if streamed => self.finish(id, End::StreamComplete),
-            Polled::Ready(None) => self.finish(id, End::Complete),
+            Polled::Ready(None) => self.finish(id, End::StreamComplete),
             Polled::Panicked => self.finish(id, End::Panicked),
         }
         Fed::Done

@@ -14,6 +14,7 @@ use crate::{
     conversation::Offer,
     error::WireframeError,
     frame::Protocol,
+    response::Response,
     transport::Transport,
 };
 
@@ -33,6 +34,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     self.serve_connect(cx);
                     self.serve(event, cx);
                 }
+                // An event that is left is for the next turn.
+                None if self.conversations.is_none() || self.engine.wants().event => return,
                 None if self.converse() => {}
                 None => return,
             }
@@ -71,7 +74,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     caller.fail_all(&reason);
                 }
             }
-            // What answers it goes before a flaw in the next frame can close the connection,
+            // What answers it goes before a reaction to the next one can close the connection,
             // also if both came in one read.
             Event::Preamble | Event::Control | Event::MessageDropped(_) => {
                 let _ = self.engine.fill(self.now);
@@ -236,35 +239,44 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Some(Err(error)) => return self.failed(id, error),
             Some(Ok(response)) => response,
         };
-        match Feed::of(response) {
-            Err(Some(frame)) if converses => {
-                self.engine.drop_body(id);
-                // What it sent may have filled its slot. Refused as below.
-                if let Err(refused) = self.engine.accept_response(id, frame) {
-                    task::discard(refused);
-                }
-                self.finish(id, End::Complete);
-            }
-            Err(Some(frame)) => {
+        let feed = match response {
+            Response::Single(frame) if !converses => {
                 // Refused only for a command that has ended; its frame has no place.
                 if let Err(refused) = self.engine.answer(id, frame) {
                     task::discard(refused);
                 }
+                return;
             }
-            Err(None) => self.finish(id, End::Complete),
-            Ok(feed) => {
-                if !converses {
-                    self.engine.drop_body(id);
-                }
-                let listed = true;
-                let index = self.tasks.insert(Task::Feed { id, feed, listed });
-                self.note_at_work(id, index);
-                if converses {
-                    self.note_feed(id, index);
-                }
-                self.runnable.push_back(index);
+            Response::Single(frame) => return self.answer_whole(id, [frame]),
+            Response::Vec(frames) => return self.answer_whole(id, frames),
+            Response::Empty => return self.finish(id, End::Complete),
+            Response::Stream(stream) => Feed::Stream(stream),
+            Response::Channel(receiver) => Feed::Channel(Box::pin(receiver)),
+        };
+        if !converses {
+            self.engine.drop_body(id);
+        }
+        let listed = true;
+        let index = self.tasks.insert(Task::Feed { id, feed, listed });
+        self.note_at_work(id, index);
+        if converses {
+            self.note_feed(id, index);
+        }
+        self.runnable.push_back(index);
+    }
+
+    /// Hands over an answer that is there already, whatever room there is: it takes no less
+    /// here, and with the engine it survives what the peer sends next.
+    fn answer_whole(&mut self, id: RequestId, frames: impl IntoIterator<Item = P::Frame>) {
+        self.engine.drop_body(id);
+        for frame in frames {
+            // Refused only for a command that has ended, be it because a frame before this
+            // one did not encode.
+            if let Err(refused) = self.engine.accept_response(id, frame) {
+                task::discard(refused);
             }
         }
+        self.finish(id, End::Complete);
     }
 
     pub(super) fn failed(&mut self, id: RequestId, error: WireframeError<P::Error>) {

@@ -4,7 +4,6 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
-    vec,
 };
 
 use async_channel::Receiver;
@@ -17,14 +16,14 @@ use crate::{
     contain,
     error::WireframeError,
     frame::Protocol,
-    response::{FrameStream, Response},
+    response::FrameStream,
 };
 
 /// Something of the application that the driver polls.
 pub(super) enum Task<P: Protocol> {
     /// A handler, before it has answered.
     Handler(Serves, Handling<P>),
-    /// An answer of several frames.
+    /// An answer whose frames come one by one.
     Feed {
         id: RequestId,
         feed: Feed<P>,
@@ -55,7 +54,6 @@ pub(super) enum Serves {
 
 /// Where the frames of an answer come from.
 pub(super) enum Feed<P: Protocol> {
-    Vec(vec::IntoIter<P::Frame>),
     Stream(FrameStream<P::Frame, P::Error>),
     Channel(Pin<Box<Receiver<P::Frame>>>),
 }
@@ -109,27 +107,10 @@ pub(super) fn poll_handling<P: Protocol>(
 }
 
 impl<P: Protocol> Feed<P> {
-    /// The frames of an answer that is not just one frame.
-    pub(super) fn of(response: Response<P::Frame, P::Error>) -> Result<Self, Option<P::Frame>> {
-        match response {
-            Response::Single(frame) => Err(Some(frame)),
-            Response::Empty => Err(None),
-            Response::Vec(frames) => Ok(Self::Vec(frames.into_iter())),
-            Response::Stream(stream) => Ok(Self::Stream(stream)),
-            Response::Channel(receiver) => Ok(Self::Channel(Box::pin(receiver))),
-        }
-    }
-
-    /// Whether the protocol is asked for an end frame.
-    pub(super) fn is_stream(&self) -> bool {
-        !matches!(self, Self::Vec(_))
-    }
-
     /// The next frame.
     #[inline]
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled<Option<Item<P>>> {
         match self {
-            Self::Vec(frames) => Polled::Ready(frames.next().map(Ok)),
             Self::Stream(stream) => contain(|| stream.as_mut().poll_next(cx)),
             Self::Channel(receiver) => {
                 contain(|| receiver.as_mut().poll_next(cx).map(|next| next.map(Ok)))

@@ -213,6 +213,33 @@ fn what_a_handler_leaves_of_its_body_is_discarded_before_the_rest_of_its_answer_
 }
 
 #[test]
+fn an_answer_waits_for_the_rest_of_a_body_that_outlives_its_handler() {
+    // rule: REQ-4
+    type Kept = Arc<Mutex<Vec<RequestBody<Line>>>>;
+    async fn keeps(mut body: RequestBody<Line>, State(kept): State<Kept>) -> Failing<()> {
+        body.next().await?;
+        kept.lock().unwrap().push(body);
+        Ok(())
+    }
+    let app = text(&Text::default())
+        .state(Kept::default())
+        .route(1, async |body: RequestBody<Line>, kept: State<Kept>| {
+            keeps(body, kept).await.map(|()| "one")
+        })
+        .route(2, async |body: RequestBody<Line>, kept: State<Kept>| {
+            let frames = vec![line("a"), line("b")];
+            keeps(body, kept).await.map(|()| frames)
+        });
+    let mut rig = Rig::new(app);
+    for (request, answer) in [("1", &["1:one"][..]), ("2", &["a", "b"])] {
+        for part in [request, "+a", "+more"] {
+            assert_eq!(rig.exchange(part), [""; 0]);
+        }
+        assert_eq!(rig.exchange("+."), answer);
+    }
+}
+
+#[test]
 fn frames_sent_before_a_body_is_dropped_do_not_wait_for_it_even_to_a_slow_peer() {
     // rule: REQ-4, REQ-2
     async fn eager(mut peer: Conversation<Line>) -> Failing<&'static str> {

@@ -99,6 +99,20 @@ fn the_answer_to_a_control_frame_goes_before_a_flaw_that_came_with_it() {
 }
 
 #[test]
+fn the_answer_to_a_control_frame_goes_before_a_close_on_one_that_came_with_it() {
+    // rule: FRAME-5, HOOK-6
+    for at_once in [false, true] {
+        let mut rig = Rig::new(text(&Text::default()));
+        rig.peer.send(&wire("~x"));
+        if !at_once {
+            rig.simulation.run();
+        }
+        rig.peer.send(&wire("~bye"));
+        assert_eq!(rig.heard(), ["~x", "~bye"], "at once: {at_once}");
+    }
+}
+
+#[test]
 fn on_connect_runs_beside_the_connection_and_is_dropped_with_it() {
     // rule: HOOK-2
     struct Guard(crate::rig::Record);

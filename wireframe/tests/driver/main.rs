@@ -26,6 +26,7 @@ mod draining;
 mod ends;
 mod errors;
 mod fairness;
+mod flaws;
 mod foreign;
 mod fragments;
 mod handlers;

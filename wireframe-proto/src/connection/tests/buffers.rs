@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::support::{Frame, InOrder, Kind, Link, OVERHEAD};
 use crate::{
-    CloseReason, Config, Connection, ConnectionId, Envelope, EnvelopeProtocol, Event, Instant,
+    CloseReason, Config, Connection, ConnectionId, End, Envelope, EnvelopeProtocol, Event, Instant,
     LimitExceeded, Peer, config::nonzero,
 };
 
@@ -182,4 +182,22 @@ fn small_payloads_that_are_kept_share_the_buffer_that_they_came_in() {
     let places = kept.iter().map(|payload| payload.as_ptr() as usize);
     let (first, last) = (places.clone().min().unwrap(), places.max().unwrap());
     assert!(last - first < 256 * 1024, "one buffer holds them all");
+}
+
+#[test]
+fn the_queue_of_a_long_answer_is_freed_with_its_command() {
+    let mut config = Config::default();
+    config.limits.high_water = nonzero(1);
+    let mut link = Link::new(config, InOrder::default());
+    for (frames, kept) in [(2, true), (1_000, false)] {
+        let id = link.requests(&[1])[0].id;
+        for n in 0..frames {
+            let frame = Frame::numbered(n);
+            link.connection.accept_response(id, frame).unwrap();
+        }
+        link.connection.finish(id, End::Complete).unwrap();
+        link.sent();
+        let place = link.connection.commands.at(0).unwrap();
+        assert_eq!(place.answer.capacity() > 0, kept, "{frames} frames");
+    }
 }

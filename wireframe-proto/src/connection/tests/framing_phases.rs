@@ -78,7 +78,7 @@ fn malformed_headers_reach_the_goodbye_with_their_code() {
     let closing = Event::Closing(CloseReason::Malformed(malformed));
     let events = receive(&mut connection, b"\0");
     assert_eq!(events.first(), Some(&closing));
-    assert_eq!(sent(&mut connection), b"400\n");
+    assert_eq!(sent(&mut connection), b"220\n400\n", "after the greeting");
 }
 
 #[test]

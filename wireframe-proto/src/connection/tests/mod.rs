@@ -3,6 +3,7 @@
 mod any_order;
 mod any_output;
 mod bare_protocol;
+mod before_flaws;
 mod between_commands;
 mod bodies;
 mod body_bytes;
