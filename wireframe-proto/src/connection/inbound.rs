@@ -241,6 +241,7 @@ impl<P: WireframeProtocol> Connection<P> {
             },
         );
         self.in_user_code = false;
+        tracing::trace!(connection = %self.peer.id, kind = role.name(), len, "frame received");
         match role {
             Role::Request {
                 route,
@@ -263,7 +264,15 @@ impl<P: WireframeProtocol> Connection<P> {
 
     fn discard_reply(&mut self) -> Event<P::Frame> {
         self.counters.replies_discarded += 1;
-        Event::Discarded(Discarded::Reply)
+        self.discard(Discarded::Reply)
+    }
+
+    /// A frame of the peer is dropped, and counted by who calls this.
+    #[cold]
+    pub(super) fn discard(&self, what: Discarded) -> Event<P::Frame> {
+        let (connection, kind) = (self.peer.id, what.name());
+        tracing::debug!(%connection, kind, "frame dropped");
+        Event::Discarded(what)
     }
 
     fn begin_command(
@@ -279,7 +288,7 @@ impl<P: WireframeProtocol> Connection<P> {
             if exclusive {
                 self.ignore_input();
             }
-            return Event::Discarded(Discarded::Request);
+            return self.discard(Discarded::Request);
         }
         let info = self.commands.insert(route, correlation, exclusive);
         let index = info.id.index;
