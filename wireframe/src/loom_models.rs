@@ -20,6 +20,7 @@ use crate::{
     rt::{BoxTask, Spawn},
     sync::{Arc, Mutex, lock},
     tasks::TaskTracker,
+    testing::ManualClock,
 };
 
 /// Blocks its thread until it is woken.
@@ -59,6 +60,7 @@ fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
             limits: PushLimits::both(capacity),
             budget: MemoryBudget::default(),
         }),
+        &ManualClock::new().clock(),
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     (mailbox, handle)
