@@ -11,8 +11,8 @@ use std::{
 use bytes::BytesMut;
 use tracing::Level;
 use wireframe::{
-    CallError, Client, Envelope, Priority, PushCapacity, PushLimits, PushPolicy, Reconnecting,
-    Transport, WireframeApp, WireframeError,
+    CallError, Client, Envelope, MemoryBudget, Priority, PushCapacity, PushLimits, PushPolicy,
+    Reconnecting, Transport, WireframeApp, WireframeError,
     rt::Timer,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle},
     testing::Simulation,
@@ -320,4 +320,34 @@ fn a_client_warns_once_in_an_interval_that_it_cannot_connect() {
     // Attempts come fast at first, and later more seldom than in an interval.
     assert!(said.len() <= 11 && said[1].1 > 3, "{said:?}");
     assert!(said.iter().all(|(message, _)| message == "cannot connect"));
+}
+
+#[test]
+fn a_budget_warns_once_in_an_interval_of_those_that_it_closes() {
+    // rule: OBS-3, LIM-6
+    let budget = MemoryBudget::new(some(10_000));
+    // Two that take no output hold more than there is, at this time of their clocks.
+    let exceed = |at: Duration| {
+        let mut said = Vec::new();
+        let rigs = [(); 2].map(|()| Rig::over(WireframeApp::new().memory_budget(&budget), 0));
+        for rig in &rigs {
+            rig.advance(at);
+            let frame = Envelope::new(1, vec![0; 6_000]);
+            rig.push
+                .try_push(Priority::Low, frame)
+                .expect("there is memory");
+            rig.simulation.run();
+            said.extend(warnings());
+        }
+        for rig in &rigs {
+            rig.simulation.run();
+            rig.driver.cancel();
+        }
+        said
+    };
+    let message = "too much memory is used, one is closed";
+    assert_eq!(exceed(Duration::ZERO), one(message, 0));
+    assert_eq!(exceed(secs(9)), []);
+    assert_eq!(exceed(secs(10)), one(message, 1));
+    assert_eq!(budget.closed(), 3);
 }
