@@ -298,7 +298,8 @@ pub enum Fault {
 }
 
 impl CloseReason {
-    /// Whose fault the end of the connection was.
+    /// Whose fault the end of the connection was. A drain that was not over in time counts as
+    /// the peer's.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {

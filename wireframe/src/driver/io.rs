@@ -48,7 +48,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 Poll::Pending => {
                     self.write_blocked = true;
-                    self.note_output(self.engine.is_at_high_water());
+                    if self.engine.is_at_high_water() {
+                        self.note_output(true);
+                    }
                     return progress;
                 }
             }
@@ -60,7 +62,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     /// Logs it when answers and pushes begin to wait because the peer takes no more output,
-    /// and when they no longer do.
+    /// and when it has taken all there is.
     #[inline]
     fn note_output(&mut self, waits: bool) {
         if self.output_waits != waits {

@@ -10,7 +10,7 @@ use std::{
 
 use async_channel::{Receiver, Sender, TrySendError};
 use futures_core::Stream;
-use wireframe_proto::{ConnectionId, Envelope, Instant, Priority, Throttle, Unencodable};
+use wireframe_proto::{ConnectionId, Envelope, Escaped, Instant, Priority, Throttle, Unencodable};
 
 use crate::{
     contain,
@@ -151,7 +151,14 @@ impl<F> DeadLetterSender<F> {
                 reason,
                 ..
             } = &letter;
-            tracing::warn!(%connection, ?priority, ?reason, queue, lost, "a dead letter was lost");
+            tracing::warn!(
+                %connection,
+                ?priority,
+                reason = %Escaped(format_args!("{reason:?}")),
+                queue,
+                lost,
+                "a dead letter was lost"
+            );
         }
         Err(letter.frame)
     }
