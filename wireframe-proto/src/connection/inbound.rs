@@ -1,6 +1,7 @@
 //! From received bytes to events.
 
 use bytes::Bytes;
+use tracing::{Level, level_filters::LevelFilter};
 
 use super::{Connection, NOT_STARVED, Phase, preamble::Opening};
 use crate::{
@@ -241,7 +242,9 @@ impl<P: WireframeProtocol> Connection<P> {
             },
         );
         self.in_user_code = false;
-        tracing::trace!(connection = %self.peer.id, kind = role.name(), len, "frame received");
+        if Level::TRACE <= LevelFilter::current() {
+            self.log_received(role.name(), len);
+        }
         match role {
             Role::Request {
                 route,
@@ -260,6 +263,12 @@ impl<P: WireframeProtocol> Connection<P> {
             },
             Role::Push => Event::Push(frame),
         }
+    }
+
+    /// Apart, so that the usual case has no room for it on its stack.
+    #[cold]
+    fn log_received(&self, kind: &'static str, len: usize) {
+        tracing::trace!(connection = %self.peer.id, kind, len, "frame received");
     }
 
     fn discard_reply(&mut self) -> Event<P::Frame> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use tracing::Span;
+use tracing::{Level, Span, level_filters::LevelFilter};
 use wireframe_proto::{Peer, RequestInfo, Side};
 
 use super::task;
@@ -35,14 +35,22 @@ pub(super) fn connection(peer: &Peer) -> Option<Box<Span>> {
         .map(Box::new)
 }
 
-/// The span around the handler of a request, and its layers.
+/// The span around the handler of a request, and its layers. While nobody listens the level
+/// is all that is looked at.
 #[inline]
 pub(super) fn request(info: &RequestInfo) -> Option<Span> {
+    match Level::DEBUG <= LevelFilter::current() {
+        true => begun(info),
+        false => None,
+    }
+}
+
+#[cold]
+fn begun(info: &RequestInfo) -> Option<Span> {
     let RequestInfo { id, route, .. } = info;
     listened_to(tracing::debug_span!("request", %id, route))
 }
 
-#[inline]
 fn listened_to(span: Span) -> Option<Span> {
     (!span.is_disabled()).then_some(span)
 }
