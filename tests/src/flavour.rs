@@ -103,6 +103,40 @@ pub fn conform<V: Flavour, F: Future<Output = ()>>(
     }
 }
 
+/// Makes a test of each scenario on each runtime.
+#[macro_export]
+macro_rules! scenarios {
+    ($($scenario:ident)*) => { $(
+        mod $scenario {
+            use $crate::{AsyncStd, Flavour, Smol, TokioMany, TokioOne, conform};
+
+            use super::$scenario as scenario;
+
+            const NAME: &str = stringify!($scenario);
+
+            #[test]
+            fn on_tokio_with_one_thread() {
+                conform::<TokioOne, _>(NAME, scenario::<<TokioOne as Flavour>::Runtime>);
+            }
+
+            #[test]
+            fn on_tokio_with_many_threads() {
+                conform::<TokioMany, _>(NAME, scenario::<<TokioMany as Flavour>::Runtime>);
+            }
+
+            #[test]
+            fn on_async_std() {
+                conform::<AsyncStd, _>(NAME, scenario::<<AsyncStd as Flavour>::Runtime>);
+            }
+
+            #[test]
+            fn on_smol() {
+                conform::<Smol, _>(NAME, scenario::<<Smol as Flavour>::Runtime>);
+            }
+        }
+    )* };
+}
+
 /// A future that runs as a task.
 #[derive(Debug)]
 pub struct Spawned<T>(oneshot::Receiver<T>);

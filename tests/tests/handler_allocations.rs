@@ -91,7 +91,7 @@ fn app() -> WireframeApp {
 
 #[test]
 fn a_plain_function_is_called_without_an_allocation() {
-    // rule: APP-1
+    // rule: APP-1, OBS-1
     assert_eq!(per_request(app().route(1, echo)), 0);
     assert_eq!(per_request(app().fallback(|body: Bytes| body)), 0);
 }

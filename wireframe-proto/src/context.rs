@@ -4,9 +4,12 @@ use core::fmt;
 
 use crate::{
     error::Rejected,
+    escape::Escaped,
     heartbeat::Heartbeat,
     ids::{ConnectionId, Peer, Priority},
     protocol::RequestInfo,
+    throttle::Warnings,
+    time::Instant,
 };
 
 /// Takes what a hook pushes.
@@ -25,10 +28,12 @@ pub trait PushSink<F> {
 /// What hooks see of their connection, and ask of it.
 pub struct ConnectionContext<'a, F, S> {
     pub(crate) session: &'a mut S,
-    pub(crate) peer: Peer,
+    pub(crate) peer: &'a Peer,
     pub(crate) request: Option<RequestInfo>,
     pub(crate) in_flight: usize,
+    pub(crate) now: Instant,
     pub(crate) close: &'a mut bool,
+    pub(crate) warnings: &'a mut Warnings,
     /// The heartbeat that was asked for last, if one was, or none of it.
     pub(crate) heartbeat: &'a mut Option<Option<Heartbeat>>,
     pub(crate) pushes: &'a mut dyn PushSink<F>,
@@ -49,7 +54,7 @@ impl<F, S> ConnectionContext<'_, F, S> {
     /// The connection as its two ends know it.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        self.peer
     }
 
     /// The command that the hook is about, if it is about one.
@@ -84,6 +89,41 @@ impl<F, S> ConnectionContext<'_, F, S> {
         *self.heartbeat = Some(heartbeat);
     }
 
+    /// Whether to log a warning of that kind now: with the number of those that were not
+    /// logged since the last one that was. At most one in
+    /// [`Throttle::INTERVAL`](crate::Throttle::INTERVAL) is, for each kind and connection,
+    /// so that a peer that provokes them fills no log.
+    ///
+    /// ```
+    /// use tracing::warn;
+    /// use wireframe_proto::{ConnectionContext, Escaped};
+    ///
+    /// fn complain<F, S>(name: &str, ctx: &mut ConnectionContext<'_, F, S>) {
+    ///     if let Some(suppressed) = ctx.may_warn("unknown_user") {
+    ///         let connection = ctx.connection_id();
+    ///         warn!(%connection, name = %Escaped(name), suppressed, "nobody has this name");
+    ///     }
+    /// }
+    /// ```
+    #[must_use = "a warning that may be logged counts as logged"]
+    pub fn may_warn(&mut self, kind: &'static str) -> Option<u64> {
+        self.warnings.pass(kind, self.now)
+    }
+
+    /// Logs that the answer to the request has failed.
+    pub(crate) fn warn_of_failure(&mut self, error: &dyn fmt::Display) {
+        if let Some(suppressed) = self.may_warn("answer_failed") {
+            let (connection, route) = (self.connection_id(), self.route());
+            let error = Escaped(error);
+            tracing::warn!(%connection, route, %error, suppressed, "an answer failed");
+        }
+    }
+
+    /// The route of the request that the hook is about.
+    pub(crate) fn route(&self) -> Option<u32> {
+        self.request.map(|request| request.route)
+    }
+
     /// The same context with another session and another place for pushes: for a
     /// protocol that wraps another.
     pub fn rebind<'b, S2>(
@@ -96,7 +136,9 @@ impl<F, S> ConnectionContext<'_, F, S> {
             peer: self.peer,
             request: self.request,
             in_flight: self.in_flight,
+            now: self.now,
             close: self.close,
+            warnings: self.warnings,
             heartbeat: self.heartbeat,
             pushes,
         }

@@ -162,7 +162,7 @@ impl WireframeProtocol for EnvelopeProtocol {
         error: AnswerError<Self::Error>,
         ctx: &mut Context<'_, Self>,
     ) -> Reaction<Envelope> {
-        tracing::warn!(connection = %ctx.connection_id(), %error, "an answer failed");
+        ctx.warn_of_failure(&error);
         match self.stream_end {
             Some(_) => Reaction::Close(None),
             None => Reaction::Continue,

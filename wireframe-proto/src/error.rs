@@ -285,3 +285,44 @@ pub enum CloseReason {
     #[error("the protocol panicked")]
     ProtocolPanicked,
 }
+
+/// Whose fault it was that a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Nobody's: it ended in good order, or because this end asked for it.
+    Nobody,
+    /// The peer's, or the network's between.
+    Peer,
+    /// This end's: its handlers or its protocol failed.
+    Own,
+}
+
+impl CloseReason {
+    /// Whose fault the end of the connection was. A drain that was not over in time counts as
+    /// the peer's.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::PeerClosed | Self::Idle | Self::Protocol | Self::Drained | Self::Aborted => {
+                Fault::Nobody
+            }
+            Self::UnexpectedEof(_)
+            | Self::MessageEof { .. }
+            | Self::PreambleEof { .. }
+            | Self::Malformed(_)
+            | Self::Limit(_)
+            | Self::Transport(_)
+            | Self::HeartbeatTimedOut
+            | Self::WriteStalled
+            | Self::PreambleTimedOut
+            | Self::FrameTimedOut
+            | Self::MessageTimedOut
+            | Self::BodyTimedOut
+            | Self::DrainTimedOut => Fault::Peer,
+            Self::Unencodable(_)
+            | Self::HandlerFailed(_)
+            | Self::HandlerPanicked
+            | Self::ProtocolPanicked => Fault::Own,
+        }
+    }
+}

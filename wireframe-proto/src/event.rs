@@ -79,6 +79,17 @@ pub enum Discarded {
     Request,
 }
 
+impl Discarded {
+    /// As it is logged.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Reply => "reply",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// A push that was accepted and not sent.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -137,6 +137,7 @@ mod connection;
 mod context;
 mod envelope;
 mod error;
+mod escape;
 mod event;
 mod forgotten;
 mod fragment;
@@ -146,6 +147,7 @@ mod protocol;
 mod schedule;
 mod stats;
 mod steps;
+mod throttle;
 mod time;
 mod transmit;
 
@@ -157,9 +159,10 @@ pub use connection::{Connection, Filled, Shutdown, State, Wants};
 pub use context::{ConnectionContext, PushSink};
 pub use envelope::{Envelope, EnvelopeCodec, EnvelopeProtocol};
 pub use error::{
-    AnswerError, CloseReason, DropReason, DroppedMessage, LimitExceeded, Malformed, Refusal,
+    AnswerError, CloseReason, DropReason, DroppedMessage, Fault, LimitExceeded, Malformed, Refusal,
     Rejected, Unencodable, UnexpectedEof,
 };
+pub use escape::Escaped;
 pub use event::{Body, Discarded, End, Event, Undelivered, UndeliveredReason};
 pub use fragment::{
     ByteOrder, FragmentLimits, FragmentMeta, FragmentStrategy, LenFlag32K, LenSeq16M,
@@ -173,5 +176,6 @@ pub use protocol::{
 };
 pub use schedule::{Accepted, RateLimit, Released, SharedUnits, TokenBucket};
 pub use stats::{FragmentStats, PushStats, Stats};
+pub use throttle::Throttle;
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};

@@ -176,7 +176,7 @@ pub trait WireframeProtocol {
             AnswerError::Unencodable(error) => error,
             AnswerError::Other(error) => error,
         };
-        tracing::warn!(connection = %ctx.connection_id(), %what, "an answer failed");
+        ctx.warn_of_failure(what);
         Reaction::Continue
     }
 
@@ -190,8 +190,10 @@ pub trait WireframeProtocol {
         ctx: &mut Context<'_, Self>,
     ) -> Reaction<Self::Frame> {
         let _ = frame;
-        let route = ctx.request().map(|request| request.route);
-        tracing::warn!(connection = %ctx.connection_id(), route, "no handler for this route");
+        if let Some(suppressed) = ctx.may_warn("unknown_route") {
+            let (connection, route) = (ctx.connection_id(), ctx.route());
+            tracing::warn!(%connection, route, suppressed, "no handler for this route");
+        }
         Reaction::Close(None)
     }
 
@@ -283,6 +285,20 @@ pub enum Role {
     },
     /// None of these: sent by the peer of its own accord.
     Push,
+}
+
+impl Role {
+    /// As it is logged.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Request { .. } => "request",
+            Self::Body { .. } => "body",
+            Self::Control => "control",
+            Self::Reply { .. } => "reply",
+            Self::ReplyEnd { .. } => "reply_end",
+            Self::Push => "push",
+        }
+    }
 }
 
 /// What [`classify`](WireframeProtocol::classify) may look at besides the frame.

@@ -62,9 +62,9 @@ pub use transport::Transport;
 pub use wireframe_proto as proto;
 pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
-    CorrelationId, DropReason, DroppedMessage, Envelope, EnvelopeProtocol, FairnessConfig,
-    FragmentLimits, FragmentMeta, FragmentStrategy, FrameBuf, HalfClose, Heartbeat, LenFlag32K,
-    LenSeq16M, LengthDelimited, Limits, Malformed, Multiplexed, Outcome, Peer, Preamble,
-    PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo, Role, Side,
-    Timeouts, Unencodable, View, WireframeProtocol,
+    CorrelationId, DropReason, DroppedMessage, Envelope, EnvelopeProtocol, Escaped, FairnessConfig,
+    Fault, FragmentLimits, FragmentMeta, FragmentStrategy, FrameBuf, HalfClose, Heartbeat,
+    LenFlag32K, LenSeq16M, LengthDelimited, Limits, Malformed, Multiplexed, Outcome, Peer,
+    Preamble, PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo,
+    Role, Side, Timeouts, Unencodable, View, WireframeProtocol,
 };

@@ -22,6 +22,7 @@ use crate::{
     rt::{BoxTask, Spawn},
     sync::{Arc, Mutex, lock},
     tasks::TaskTracker,
+    testing::ManualClock,
 };
 
 /// Blocks its thread until it is woken.
@@ -61,6 +62,7 @@ fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
             limits: PushLimits::both(capacity),
             budget: MemoryBudget::default(),
         }),
+        &ManualClock::new().clock(),
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     (mailbox, handle)

@@ -39,8 +39,8 @@ impl Subscriber for Warnings {
 }
 
 #[test]
-fn an_abandoned_message_is_freed_at_its_deadline_with_one_warning_and_one_count() {
-    // rule: REASM-5
+fn an_abandoned_message_is_freed_at_its_deadline_with_a_count_and_a_warning_in_an_interval() {
+    // rule: REASM-5, OBS-3
     let warnings = Arc::new(AtomicUsize::new(0));
     let warned = Arc::clone(&warnings);
     tracing::subscriber::with_default(Warnings(warned), || {
@@ -59,7 +59,8 @@ fn an_abandoned_message_is_freed_at_its_deadline_with_one_warning_and_one_count(
             load.pass(before);
             let is_there = |load: &Load, dropped: u32| {
                 assert_eq!(load.dropped, dropped as usize);
-                assert_eq!(warnings.load(SeqCst), dropped as usize);
+                // They are dropped at about the same time.
+                assert_eq!(warnings.load(SeqCst), dropped.min(1) as usize);
                 let freed = i64::from(dropped) * 8 * KIB as i64;
                 assert!((held - freed - load.held).abs() < 1_000, "{}", load.held);
             };
@@ -74,6 +75,6 @@ fn an_abandoned_message_is_freed_at_its_deadline_with_one_warning_and_one_count(
         let mut counted = FragmentStats::default();
         (counted.timed_out, counted.late) = (2, 1);
         assert_eq!(load.connection.stats().fragments, counted);
-        assert_eq!(warnings.load(SeqCst), 2);
+        assert_eq!(warnings.load(SeqCst), 1);
     });
 }

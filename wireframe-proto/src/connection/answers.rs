@@ -169,7 +169,6 @@ impl<P: WireframeProtocol> Connection<P> {
             End::Failed(error) => self.fail_answer(id.index, error),
             End::Cancelled => self.conclude(id.index, Outcome::Cancelled),
             End::Fatal(what) => {
-                tracing::warn!(connection = %self.peer.id, what, "a handler failed");
                 self.mark_finished(id.index, Outcome::Failed);
                 self.close_with_goodbye(CloseReason::HandlerFailed(what));
             }

@@ -178,7 +178,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     fn discard_body_frame(&mut self) -> Event<P::Frame> {
         self.counters.bodies_discarded += 1;
-        Event::Discarded(Discarded::Body)
+        self.discard(Discarded::Body)
     }
 
     /// The peer has ended its output: bodies that are waited for will not come.

@@ -31,6 +31,14 @@ impl<P: WireframeProtocol> PushSink<P::Frame> for EngineSink<'_, P> {
 }
 
 impl<P: WireframeProtocol> Connection<P> {
+    /// Whether to log a warning of that kind now, as
+    /// [`ConnectionContext::may_warn`] says: for who drives the connection, and logs what
+    /// concerns it.
+    #[must_use = "a warning that may be logged counts as logged"]
+    pub fn may_warn(&mut self, kind: &'static str) -> Option<u64> {
+        self.warnings.pass(kind, self.now)
+    }
+
     /// Runs one hook, marked: if it panics, the mark stays.
     #[inline]
     pub(super) fn hook<R>(
@@ -44,10 +52,12 @@ impl<P: WireframeProtocol> Connection<P> {
             &self.protocol,
             &mut ConnectionContext {
                 session: &mut self.session,
-                peer: self.peer,
+                peer: &self.peer,
                 request,
                 in_flight: self.commands.live(),
+                now: self.now,
                 close: &mut self.close_asked,
+                warnings: &mut self.warnings,
                 heartbeat: &mut heartbeat,
                 pushes: &mut EngineSink::<P> {
                     pushes: &mut self.pushes,

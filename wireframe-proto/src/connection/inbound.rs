@@ -1,6 +1,7 @@
 //! From received bytes to events.
 
 use bytes::Bytes;
+use tracing::{Level, level_filters::LevelFilter};
 
 use super::{Connection, Phase, preamble::Opening};
 use crate::{
@@ -249,6 +250,9 @@ impl<P: WireframeProtocol> Connection<P> {
             },
         );
         self.in_user_code = false;
+        if Level::TRACE <= LevelFilter::current() {
+            self.log_received(role.name(), len);
+        }
         match role {
             Role::Request {
                 route,
@@ -269,9 +273,23 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// Apart, so that the usual case has no room for it on its stack.
+    #[cold]
+    fn log_received(&self, kind: &'static str, len: usize) {
+        tracing::trace!(connection = %self.peer.id, kind, len, "frame received");
+    }
+
     fn discard_reply(&mut self) -> Event<P::Frame> {
         self.counters.replies_discarded += 1;
-        Event::Discarded(Discarded::Reply)
+        self.discard(Discarded::Reply)
+    }
+
+    /// A frame of the peer is dropped, and counted by who calls this.
+    #[cold]
+    pub(super) fn discard(&self, what: Discarded) -> Event<P::Frame> {
+        let (connection, kind) = (self.peer.id, what.name());
+        tracing::debug!(%connection, kind, "frame dropped");
+        Event::Discarded(what)
     }
 
     fn begin_command(
@@ -287,7 +305,7 @@ impl<P: WireframeProtocol> Connection<P> {
             if exclusive {
                 self.ignore_input();
             }
-            return Event::Discarded(Discarded::Request);
+            return self.discard(Discarded::Request);
         }
         let info = self.commands.insert(route, correlation, exclusive);
         let index = info.id.index;

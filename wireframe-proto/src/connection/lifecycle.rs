@@ -9,7 +9,7 @@ use super::{Closing, Connection, Phase};
 use crate::{
     config::PushBound,
     error::CloseReason,
-    event::{Event, Undelivered, UndeliveredReason},
+    event::{Discarded, Event, Undelivered, UndeliveredReason},
     protocol::{Outcome, WireframeProtocol},
     schedule::{accepted::Accepted, begun::Origin, commands::Stage},
     time::Instant,
@@ -57,9 +57,19 @@ impl<P: WireframeProtocol> Connection<P> {
         if self.commands.holds_exclusive() {
             self.ignore_input();
         }
-        self.counters.requests_dropped += self.commands.drop_held() as u64;
+        self.drop_held();
         if let Some(notice) = self.hook(None, P::drain_notice) {
             self.control.push_back(notice);
+        }
+    }
+
+    /// Requests that wait for others to end will not start any more.
+    fn drop_held(&mut self) {
+        let frames = self.commands.drop_held() as u64;
+        self.counters.requests_dropped += frames;
+        if frames > 0 {
+            let (connection, kind) = (self.peer.id, Discarded::Request.name());
+            tracing::debug!(%connection, kind, frames, "frame dropped");
         }
     }
 
@@ -249,9 +259,7 @@ impl<P: WireframeProtocol> Connection<P> {
         match self.encode(&mut frame, request) {
             Ok(None) => {}
             Ok(Some(rest)) => self.begin_message(frame, Origin::Control, rest),
-            Err(error) => {
-                tracing::warn!(connection = %self.peer.id, %error, "a last word was dropped");
-            }
+            Err(error) => self.warn_of_dropped("last_word", &error),
         }
         true
     }

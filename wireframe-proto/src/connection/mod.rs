@@ -11,6 +11,7 @@ mod lifecycle;
 mod memory;
 mod outbound;
 mod preamble;
+mod pressure;
 mod reassembly;
 mod receiving;
 mod sending;
@@ -27,7 +28,7 @@ use core::fmt;
 
 use bytes::BytesMut;
 
-use self::{preamble::Opening, receiving::Stopped};
+use self::{preamble::Opening, pressure::Pressure, receiving::Stopped};
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
@@ -39,6 +40,7 @@ use crate::{
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler},
     stats::{Counters, FragmentStats, Stats},
+    throttle::Warnings,
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
 };
@@ -148,6 +150,10 @@ pub struct Connection<P: WireframeProtocol> {
     close_at: Option<Instant>,
 
     counters: Counters,
+    /// What it was last warned of, and when.
+    warnings: Warnings,
+    /// Why it does not read, if that has been logged.
+    pressure: Option<Pressure>,
 }
 
 /// A length that no read buffer has: something whole may be found.
@@ -292,6 +298,8 @@ impl<P: WireframeProtocol> Connection<P> {
                 .map(|heartbeat| Box::new(Pulse::new(heartbeat, now))),
             close_at: None,
             counters: Counters::default(),
+            warnings: Warnings::default(),
+            pressure: None,
             protocol,
             config,
         }

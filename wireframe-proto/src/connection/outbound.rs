@@ -8,6 +8,7 @@ use super::{Connection, Phase};
 use crate::{
     codec::{Codec, FrameBuf},
     error::{AnswerError, LimitExceeded, Unencodable},
+    escape::Escaped,
     event::{Event, Undelivered, UndeliveredReason},
     fragment::{FragmentMeta, FragmentStrategy, splitter::Splitter},
     ids::{CallId, Priority},
@@ -124,9 +125,16 @@ impl<P: WireframeProtocol> Connection<P> {
         match self.encode(&mut frame, None) {
             Ok(None) => {}
             Ok(Some(rest)) => self.begin_message(frame, Origin::Control, rest),
-            Err(error) => {
-                tracing::warn!(connection = %self.peer.id, %error, "a control frame was dropped");
-            }
+            Err(error) => self.warn_of_dropped("control", &error),
+        }
+    }
+
+    /// A frame of this end cannot be encoded, and nobody else is told.
+    #[cold]
+    pub(super) fn warn_of_dropped(&mut self, kind: &'static str, error: &Unencodable) {
+        if let Some(suppressed) = self.may_warn(kind) {
+            let (connection, error) = (self.peer.id, Escaped(error));
+            tracing::warn!(%connection, kind, %error, suppressed, "frame dropped");
         }
     }
 
@@ -236,7 +244,7 @@ impl<P: WireframeProtocol> Connection<P> {
         };
         if stage == Stage::Finished(Outcome::Failed) {
             // What the protocol had to say to the failure is itself unencodable.
-            tracing::warn!(connection = %self.peer.id, %error, "an error answer was dropped");
+            self.warn_of_dropped("error_answer", &error);
         } else {
             self.commands.discard_answer(index);
             if stage == Stage::Running {

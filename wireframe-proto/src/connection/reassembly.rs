@@ -74,7 +74,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Tells the protocol, and then the driver, of a message of which a fragment is missing.
     #[cold]
     pub(super) fn note_gap(&mut self, message: DroppedMessage) -> Event<P::Frame> {
-        tracing::debug!(connection = %self.peer.id, %message, "a message was dropped");
+        let (connection, kind, error) = (self.peer.id, "message", message);
+        tracing::debug!(%connection, kind, %error, "frame dropped");
         self.note_dropped(message)
     }
 
@@ -115,9 +116,11 @@ impl<P: WireframeProtocol> Connection<P> {
             && let Some(expired) = reassembler.expire(moment, &bounds)
         {
             crate::steps::step();
-            let connection = self.peer.id;
             let Expired { id, received, .. } = expired;
-            tracing::warn!(%connection, message = id, received, "a message was not whole in time");
+            if let Some(suppressed) = self.may_warn("message_timed_out") {
+                let connection = self.peer.id;
+                tracing::warn!(%connection, message = id, received, suppressed, "a message was not whole in time");
+            }
             let Some(id) = id.filter(|_| expired.is_alone) else {
                 return self.close_with_goodbye(CloseReason::MessageTimedOut);
             };

@@ -141,6 +141,7 @@ impl<P: WireframeProtocol> Connection<P> {
     #[inline]
     pub(super) fn update_clocks(&mut self) {
         if self.is_open() && self.may_decode() {
+            self.note_no_pressure();
             self.reading.run(self.now);
             self.set_decoding(true);
             if let Some(pulse) = &mut self.pulse {
@@ -159,10 +160,14 @@ impl<P: WireframeProtocol> Connection<P> {
         // Bytes may wait here that are not looked at; their time begins anew.
         self.frame_since = None;
         if !self.is_open() {
-            return;
+            return self.note_no_pressure();
         }
         self.set_decoding(false);
         let reads = self.reads();
+        match reads {
+            true => self.note_no_pressure(),
+            false => self.note_pressure(),
+        }
         if let Some(pulse) = &mut self.pulse {
             pulse.set_reading(reads, self.now);
         }

@@ -25,7 +25,6 @@ use crate::{
 pub(crate) struct Surroundings<P: WireframeProtocol> {
     pub(crate) session: Session<P::Session>,
     pub(crate) push: PushHandle<P::Frame>,
-    pub(crate) clock: Clock,
     pub(crate) tasks: TaskTracker,
     pub(crate) states: Arc<StateMap>,
 }
@@ -35,7 +34,6 @@ impl<P: WireframeProtocol> Clone for Surroundings<P> {
         Self {
             session: self.session.clone(),
             push: self.push.clone(),
-            clock: self.clock.clone(),
             tasks: self.tasks.clone(),
             states: Arc::clone(&self.states),
         }
@@ -241,7 +239,7 @@ impl<P: Protocol> Extract<P> for ConnectionHandle {
 
 impl<P: Protocol> Extract<P> for Clock {
     fn extract(parts: &mut Parts<'_, P>) -> Extracted<Self, P> {
-        Ok(parts.surroundings.clock.clone())
+        Ok(parts.surroundings.push.clock().clone())
     }
 }
 

@@ -70,8 +70,8 @@ impl<P: Protocol> Request<P> {
 
     /// The clock of its connection.
     #[must_use]
-    pub const fn clock(&self) -> &Clock {
-        &self.surroundings.clock
+    pub fn clock(&self) -> &Clock {
+        self.surroundings.push.clock()
     }
 }
 

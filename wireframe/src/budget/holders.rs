@@ -5,7 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use wireframe_proto::ConnectionId;
+use wireframe_proto::{ConnectionId, Instant, Throttle};
 
 use super::{MemoryBudget, holding::Holder};
 use crate::sync::{Arc, Ordering, lock};
@@ -19,6 +19,8 @@ pub(super) struct Holders {
     all: BTreeMap<ConnectionId, Place>,
     /// The last one that was looked at. The next sample begins behind it.
     last: Option<ConnectionId>,
+    /// Of warnings that one is closed.
+    warned: Throttle,
 }
 
 struct Place {
@@ -81,7 +83,7 @@ impl MemoryBudget {
 
     /// Tells the largest holder to close, if more is used than may be even when all have
     /// closed who were told to. The cost is bounded, however many hold something.
-    pub(crate) fn close_largest(&self) {
+    pub(crate) fn close_largest(&self, now: Instant) {
         let mut holders = lock(&self.shared.holders);
         // Somebody else may have seen to it meanwhile.
         if !self.is_over() {
@@ -95,9 +97,12 @@ impl MemoryBudget {
         place.holder.condemn(used);
         self.condemn(place);
         let (control, held) = (Arc::clone(&place.holder.control), place.condemned);
+        let suppressed = holders.warned.pass(now);
         drop(holders);
-        let (connection, limit) = (control.id(), self.limit());
-        tracing::warn!(%connection, held, used, limit, "too much memory is used, one is closed");
+        if let Some(suppressed) = suppressed {
+            let (connection, limit) = (control.id(), self.limit());
+            tracing::warn!(%connection, held, used, limit, suppressed, "too much memory is used, one is closed");
+        }
         control.condemn();
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of pushes that were accepted and cannot be sent.
 
-use wireframe_proto::{CloseReason, Priority, Undelivered, UndeliveredReason};
+use wireframe_proto::{Escaped, Priority, Undelivered, UndeliveredReason};
 
 use super::{Driver, task};
 use crate::{
@@ -29,9 +29,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 if let (Some(caller), Some(call)) = (&mut self.caller, call) {
                     caller.unencodable(call, &error);
                 }
-                if !self.mailbox.has_dead_letters() {
-                    let connection = self.mailbox.control().id();
-                    tracing::warn!(%connection, %error, "a push was dropped");
+                // A dead letter queue logs for itself.
+                if !self.mailbox.has_dead_letters()
+                    && let Some(suppressed) = self.engine.may_warn("push")
+                {
+                    let (connection, kind) = (self.mailbox.control().id(), "push");
+                    let error = Escaped(&error);
+                    tracing::warn!(%connection, kind, %error, suppressed, "frame dropped");
                 }
                 let reason = DeadLetterReason::Unencodable(error);
                 (reason, &mut self.buried.unencodable)
@@ -48,14 +52,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn lose_batch(&mut self) {
         if let Some(batch) = self.batch.take() {
             lose(&self.mailbox, *batch, &DeadLetterReason::ConnectionClosed);
-        }
-    }
-
-    /// Says once what was not sent. A dead letter queue logs for itself.
-    pub(super) fn log_losses(&self, reason: &CloseReason) {
-        let lost = self.mailbox.stats().lost_closed;
-        if lost > 0 && !self.mailbox.has_dead_letters() {
-            tracing::debug!(connection = %self.mailbox.control().id(), %reason, lost, "pushes were not sent");
         }
     }
 }

@@ -15,7 +15,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Does what is due; costs one comparison if nothing is.
     #[inline]
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) {
-        self.now = self.surroundings.clock.now();
+        self.now = self.mailbox.clock().now();
         if let Some(deadline) = self.due() {
             self.heed(deadline, cx);
         }
@@ -86,7 +86,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Sets the alarm for that time; says whether it rings at once.
     fn rings(&mut self, at: Instant, cx: &mut Context<'_>) -> bool {
         match &mut self.sleep {
-            None => self.sleep = Some((at, self.surroundings.clock.alarm(at))),
+            None => self.sleep = Some((at, self.mailbox.clock().alarm(at))),
             Some((set, _)) if *set == at => {}
             Some((set, sleep)) => {
                 *set = at;
@@ -103,7 +103,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             && Pin::as_mut(sleep).poll(cx).is_ready()
         {
             // The clock decides, not the sleep.
-            self.now = self.surroundings.clock.now();
+            self.now = self.mailbox.clock().now();
             self.rung = self.rung.max(self.now.min(*set));
             if at <= self.rung {
                 self.sleep = None;

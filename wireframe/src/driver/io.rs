@@ -48,13 +48,31 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                 }
                 Poll::Pending => {
                     self.write_blocked = true;
+                    if self.engine.is_at_high_water() {
+                        self.note_output(true);
+                    }
                     return progress;
                 }
             }
         }
         self.write_blocked = false;
+        self.note_output(false);
         self.flush(cx);
         progress
+    }
+
+    /// Logs it when answers and pushes begin to wait because the peer takes no more output,
+    /// and when it has taken all there is.
+    #[inline]
+    fn note_output(&mut self, waits: bool) {
+        if self.output_waits != waits {
+            self.output_waits = waits;
+            let (connection, cause) = (self.mailbox.control().id(), "high_water");
+            match waits {
+                true => tracing::debug!(%connection, cause, "back-pressure applied"),
+                false => tracing::debug!(%connection, cause, "back-pressure lifted"),
+            }
+        }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {

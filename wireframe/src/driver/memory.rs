@@ -36,7 +36,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if paused != self.paused {
             self.paused = paused;
             // Clocks stand still from now, or go on from now.
-            self.now = self.surroundings.clock.now();
+            self.now = self.mailbox.clock().now();
             self.engine.pause_reading(paused, self.now);
         }
     }
@@ -66,7 +66,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn reduce(&self, was_over: bool, cx: &Context<'_>) {
         let budget = self.app.budget();
         if was_over {
-            budget.close_largest();
+            budget.close_largest(self.now);
         }
         if budget.is_over() {
             cx.waker().wake_by_ref();

@@ -12,6 +12,7 @@ mod peer_pushes;
 mod pool;
 mod presence;
 mod serve;
+mod spans;
 mod task;
 mod task_set;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tracing::Span;
 use wireframe_proto::{
     CloseReason, Connection, ConnectionId, Instant, LimitExceeded, Peer, Priority, Shutdown, Side,
     State,
@@ -116,6 +118,10 @@ pub struct Driver<P: Protocol, T: Transport> {
     conversations: Option<Box<Conversations<P::Frame>>>,
     /// What it holds of the app's budget, once it has held anything.
     holding: Option<Holding>,
+    /// Around all that it does, if anybody listens. Boxed because mostly nobody does.
+    span: Option<Box<Span>>,
+    /// The transport takes no more, and the answers and pushes of this end have to wait.
+    output_waits: bool,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -162,11 +168,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let control = control.with_tls(transport.tls());
         let control = Arc::new(control);
         let tasks = TaskSet::new(Arc::clone(&control));
-        let mailbox = Mailbox::new(control, Arc::clone(&app.pushes)).with_extras(
+        let pushes = Arc::clone(&app.pushes);
+        let mailbox = Mailbox::new(control, pushes, &environment.clock).with_extras(
             app.rate_limit,
             &app.config.fairness,
             app.dead_letters.clone(),
-            &environment.clock,
         );
         let mailbox = Arc::new(mailbox);
         let session = Session::new(P::Session::default());
@@ -182,7 +188,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             surroundings: Surroundings {
                 session,
                 push: PushHandle::new(Arc::clone(&mailbox)),
-                clock: environment.clock.clone(),
                 tasks: environment.tasks.clone(),
                 states: Arc::clone(&app.states),
             },
@@ -210,6 +215,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             buried: Buried::default(),
             conversations: None,
             holding: None,
+            span: spans::connection(&peer),
+            output_waits: false,
         }
     }
 
@@ -380,6 +387,24 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    /// Takes turns, and ends what outlives the engine when that has ended.
+    fn run_to_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| self.run(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(reason)) => reason,
+            Err(_) => self.end_after_panic(),
+        };
+        self.close_mailbox(&reason);
+        Poll::Ready(reason)
+    }
+
+    /// Ends at once.
+    fn abandon(&mut self) {
+        self.tasks.clear(task::discard);
+        let reason = self.end_after_panic();
+        self.close_mailbox(&reason);
+    }
 }
 
 impl<P: Protocol, T: Transport> Future for Driver<P, T> {
@@ -387,13 +412,13 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
-        let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| this.run(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(reason)) => reason,
-            Err(_) => this.end_after_panic(),
-        };
-        this.close_mailbox(&reason);
-        Poll::Ready(reason)
+        // Out of the way while it is entered, and dropped with the connection's end.
+        let span = this.span.take();
+        let polled = spans::within(span.as_deref(), || this.run_to_end(cx));
+        if polled.is_pending() {
+            this.span = span;
+        }
+        polled
     }
 }
 
@@ -402,9 +427,8 @@ impl<P: Protocol, T: Transport> Drop for Driver<P, T> {
         if self.is_over {
             return;
         }
-        self.tasks.clear(task::discard);
-        let reason = self.end_after_panic();
-        self.close_mailbox(&reason);
+        let span = self.span.take();
+        spans::within(span.as_deref(), || self.abandon());
     }
 }
 

@@ -30,10 +30,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             // Events never wait for them: the handlers may be waiting for replies.
             waiting.push(frame, len);
         } else {
-            let dropped = self.drop_push(frame);
-            if dropped.is_power_of_two() {
-                let connection = self.mailbox.control().id();
-                tracing::warn!(%connection, dropped, "too many pushes to handle, one dropped");
+            self.discard_push(frame);
+            if let Some(suppressed) = self.engine.may_warn("too_many_pushes") {
+                let (connection, kind) = (self.mailbox.control().id(), "too_many_pushes");
+                let waiting = self.waiting_pushes.as_ref().map_or(0, |w| w.len());
+                tracing::warn!(%connection, kind, waiting, suppressed, "frame dropped");
             }
         }
     }
@@ -68,11 +69,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
     }
 
-    /// Drops a frame that the peer pushed, and says how many that makes.
-    pub(super) fn drop_push(&mut self, frame: P::Frame) -> u64 {
-        let dropped = self.mailbox.control().count_unhandled(1);
+    /// Drops a frame that the peer pushed and nobody takes.
+    fn drop_push(&mut self, frame: P::Frame) {
+        let (connection, kind) = (self.mailbox.control().id(), "unhandled_push");
+        tracing::debug!(%connection, kind, "frame dropped");
+        self.discard_push(frame);
+    }
+
+    fn discard_push(&mut self, frame: P::Frame) {
+        self.mailbox.control().count_unhandled(1);
         task::discard(frame);
-        dropped
     }
 
     /// Whether a pushed frame waits although its handler may start.

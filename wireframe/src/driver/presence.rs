@@ -1,6 +1,6 @@
 //! How the world beside the engine learns of a connection, and of its end.
 
-use wireframe_proto::{CloseReason, Event, Shutdown, State};
+use wireframe_proto::{CloseReason, Escaped, Event, Fault, Shutdown, State};
 
 use super::{Driver, burial};
 use crate::{contain, frame::Protocol, push::DeadLetterReason, transport::Transport};
@@ -70,7 +70,32 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let reason = DeadLetterReason::ConnectionClosed;
             burial::lose(&self.mailbox, leftovers, &reason);
         });
-        contain::run(|| self.log_losses(reason));
+        contain::run(|| self.log_end(reason));
         self.holding = None;
+    }
+
+    /// Says how it has ended: at a level at which the peers of a server cannot fill its log.
+    fn log_end(&self, reason: &CloseReason) {
+        let (connection, stats) = (self.mailbox.control().id(), self.engine.stats());
+        let unsent = self.mailbox.stats().unsent_at_end;
+        macro_rules! log_at {
+            ($level:ident) => {
+                tracing::$level!(
+                    %connection,
+                    reason = %Escaped(reason),
+                    frames_received = stats.frames_received,
+                    frames_sent = stats.frames_sent,
+                    bytes_received = stats.bytes_received,
+                    bytes_sent = stats.bytes_sent,
+                    pushes_unsent = unsent,
+                    "connection ended"
+                )
+            };
+        }
+        match reason.fault() {
+            Fault::Nobody => log_at!(debug),
+            Fault::Peer => log_at!(info),
+            Fault::Own => log_at!(warn),
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::task::Context;
 
-use wireframe_proto::{End, Event, RequestId, RequestInfo};
+use wireframe_proto::{End, Escaped, Event, RequestId, RequestInfo};
 
 use super::{
     Driver, EVENTS_PER_TURN,
     conversations::Conversations,
+    spans,
     task::{self, Feed, Serves, Task},
 };
 use crate::{
@@ -62,7 +63,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             Event::Undelivered(undelivered) => self.undelivered(undelivered),
             Event::Closing(reason) => {
-                tracing::debug!(connection = %self.mailbox.control().id(), %reason, "closing");
+                let connection = self.mailbox.control().id();
+                tracing::debug!(%connection, reason = %Escaped(&reason), "connection closing");
                 self.note_closing(&reason);
                 self.drop_tasks();
                 // First the reason, for calls that wait for room in the mailbox.
@@ -118,7 +120,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             frame: Some(frame),
             offer: exchange.map(Offer::new),
         };
-        match task::start(handler.service, parts, cx) {
+        let started = match spans::request(&info) {
+            None => task::start(handler.service, parts, cx),
+            Some(span) => spans::start(span, handler.service, parts, cx),
+        };
+        match started {
             Started::AtWork(handling) => {
                 if !converses {
                     self.engine.drop_body(info.id);
@@ -222,7 +228,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match answer {
             None => self.engine.handle_panic(self.now),
             Some(Err(error)) => {
-                tracing::warn!(connection = %self.mailbox.control().id(), %error, "a handler failed");
+                if let Some(suppressed) = self.engine.may_warn("handler_failed") {
+                    let (connection, error) = (self.mailbox.control().id(), Escaped(&error));
+                    tracing::warn!(%connection, %error, suppressed, "a handler failed");
+                }
                 task::discard(error);
             }
             Some(answer) => task::discard(answer),

@@ -132,10 +132,9 @@ impl Control {
         asked.map(|heartbeat| *heartbeat)
     }
 
-    /// Counts frames that the peer pushed and nobody handled, and says how many they are
-    /// now.
-    pub(crate) fn count_unhandled(&self, frames: u64) -> u64 {
-        self.unhandled_pushes.fetch_add(frames, Ordering::Relaxed) + frames
+    /// Counts frames that the peer pushed and nobody handled.
+    pub(crate) fn count_unhandled(&self, frames: u64) {
+        self.unhandled_pushes.fetch_add(frames, Ordering::Relaxed);
     }
 
     fn ask_heartbeat(&self, heartbeat: Option<Heartbeat>) {

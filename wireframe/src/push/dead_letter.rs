@@ -10,7 +10,7 @@ use std::{
 
 use async_channel::{Receiver, Sender, TrySendError};
 use futures_core::Stream;
-use wireframe_proto::{ConnectionId, Envelope, Instant, Priority, Unencodable};
+use wireframe_proto::{ConnectionId, Envelope, Escaped, Instant, Priority, Throttle, Unencodable};
 
 use crate::{
     contain,
@@ -103,7 +103,7 @@ pub fn dead_letter_queue<F>(capacity: NonZeroUsize) -> (DeadLetterSender<F>, Dea
 #[derive(Default)]
 pub(super) struct Losses {
     count: AtomicU64,
-    logged: Mutex<Option<Instant>>,
+    logged: Mutex<Throttle>,
 }
 
 impl Losses {
@@ -113,12 +113,7 @@ impl Losses {
         let is_logged = match log {
             DeadLetterLog::EveryNth(n) => before % n == 0,
             DeadLetterLog::OncePer(interval) => {
-                let mut logged = lock(&self.logged);
-                let is_due = logged.is_none_or(|last| last + interval <= now);
-                if is_due {
-                    *logged = Some(now);
-                }
-                is_due
+                lock(&self.logged).pass_after(interval, now).is_some()
             }
         };
         is_logged.then_some(before + 1)
@@ -156,7 +151,14 @@ impl<F> DeadLetterSender<F> {
                 reason,
                 ..
             } = &letter;
-            tracing::warn!(%connection, ?priority, ?reason, queue, lost, "a dead letter was lost");
+            tracing::warn!(
+                %connection,
+                ?priority,
+                reason = %Escaped(format_args!("{reason:?}")),
+                queue,
+                lost,
+                "a dead letter was lost"
+            );
         }
         Err(letter.frame)
     }

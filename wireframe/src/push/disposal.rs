@@ -27,6 +27,9 @@ impl<F> Mailbox<F> {
             Err(refused) => refused.into_frame(),
         };
         let buried = self.bury(priority, DeadLetterReason::Policy, refused);
+        // With a dead letter queue it is that which logs its losses.
+        let warns = policy == PushPolicy::WarnAndDropIfFull && !self.has_dead_letters();
+        let now = warns.then(|| self.clock().now());
         let mut inner = self.lock();
         inner.counted().accepted += 1;
         if buried.is_ok() {
@@ -34,15 +37,15 @@ impl<F> Mailbox<F> {
             return Ok(Pushed::DeadLettered);
         }
         inner.counted().lost_policy += 1;
-        let dropped = inner.counted().lost_policy;
+        let warning = now.map(|now| inner.may_warn(now));
         drop(inner);
-        // With a dead letter queue it is that which logs its losses.
-        if policy == PushPolicy::WarnAndDropIfFull
-            && !self.has_dead_letters()
-            && dropped.is_power_of_two()
-        {
-            let connection = self.control.id();
-            tracing::warn!(%connection, ?priority, dropped, "push queue full, frame dropped");
+        let (connection, kind) = (self.control.id(), "queue_full");
+        match warning {
+            None => tracing::debug!(%connection, kind, ?priority, "frame dropped"),
+            Some(None) => {}
+            Some(Some(suppressed)) => {
+                tracing::warn!(%connection, kind, ?priority, suppressed, "frame dropped");
+            }
         }
         Ok(Pushed::Dropped)
     }
@@ -72,6 +75,6 @@ impl<F> Mailbox<F> {
             reason,
             frame,
         };
-        dead_letters.send(letter, extras.clock.now())
+        dead_letters.send(letter, self.clock().now())
     }
 }

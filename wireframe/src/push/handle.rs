@@ -13,7 +13,10 @@ use super::{
     stats::PushStats,
     wait::{Push, PushCall, Reserve},
 };
-use crate::sync::{Arc, Weak};
+use crate::{
+    clock::Clock,
+    sync::{Arc, Weak},
+};
 
 /// Pushes frames to one connection, from any thread or task.
 ///
@@ -37,6 +40,12 @@ pub struct PushHandle<F = Envelope> {
 impl<F> PushHandle<F> {
     pub(crate) fn new(mailbox: Arc<Mailbox<F>>) -> Self {
         Self { mailbox }
+    }
+
+    /// The clock of its connection.
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        self.mailbox.clock()
     }
 
     /// Pushes a frame, waiting for room if there is none.

@@ -3,7 +3,7 @@
 use std::{fmt, task::Waker};
 
 use wireframe_proto::{
-    Accepted, CorrelationId, FairnessConfig, Instant, Priority, PushCapacity, RateLimit,
+    Accepted, CorrelationId, FairnessConfig, Instant, Priority, PushCapacity, RateLimit, Throttle,
 };
 
 use super::{
@@ -35,14 +35,14 @@ pub(crate) struct Mailbox<F> {
     /// Read without it, it is a hint; the look before the driver sleeps takes the lock.
     pub(super) filled: AtomicBool,
     pub(super) common: Arc<Common<F>>,
+    /// Read outside the lock: it is foreign code.
+    clock: Clock,
     /// Boxed, because most connections have none of it.
     pub(super) extras: Option<Box<Extras<F>>>,
 }
 
 /// What only the mailbox of an app with a rate limit or a dead letter queue has.
 pub(super) struct Extras<F> {
-    /// Read outside the lock: it is foreign code.
-    pub(super) clock: Clock,
     is_limited: bool,
     pub(super) dead_letters: Option<DeadLetterSender<F>>,
 }
@@ -68,7 +68,15 @@ pub(super) struct Inner<F> {
     pub(super) rate: Option<Box<Rate>>,
     /// All terms but `queued`, which the lanes know; frames count as accepted here once
     /// they leave the queues. Boxed on first use: many connections are never pushed to.
-    pub(super) counted: Option<Box<PushStats>>,
+    pub(super) counted: Option<Box<Counted>>,
+}
+
+/// What a mailbox counts.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    stats: PushStats,
+    /// Of warnings that there was no room.
+    full: Throttle,
 }
 
 impl<F> Inner<F> {
@@ -82,7 +90,12 @@ impl<F> Inner<F> {
 
     #[inline]
     pub(super) fn counted(&mut self) -> &mut PushStats {
-        self.counted.get_or_insert_default()
+        &mut self.counted.get_or_insert_default().stats
+    }
+
+    /// Whether to warn of a frame that found no room, see [`Throttle::pass`].
+    pub(super) fn may_warn(&mut self, now: Instant) -> Option<u64> {
+        self.counted.get_or_insert_default().full.pass(now)
     }
 
     /// Frames in the queues.
@@ -198,7 +211,7 @@ impl<F> Inner<F> {
 }
 
 impl<F> Mailbox<F> {
-    pub(crate) fn new(control: Arc<Control>, common: Arc<Common<F>>) -> Self {
+    pub(crate) fn new(control: Arc<Control>, common: Arc<Common<F>>, clock: &Clock) -> Self {
         let PushLimits { high, low } = common.limits;
         Self {
             control,
@@ -213,6 +226,7 @@ impl<F> Mailbox<F> {
             }),
             filled: AtomicBool::new(false),
             common,
+            clock: clock.clone(),
             extras: None,
         }
     }
@@ -223,15 +237,14 @@ impl<F> Mailbox<F> {
         limit: Option<RateLimit>,
         fairness: &FairnessConfig,
         dead_letters: Option<DeadLetterSender<F>>,
-        clock: &Clock,
     ) -> Self {
         if limit.is_none() && dead_letters.is_none() {
             return self;
         }
-        let rate = |limit| Rate::new(limit, fairness.max_high_before_low, clock.now());
+        let now = self.clock.now();
+        let rate = |limit| Rate::new(limit, fairness.max_high_before_low, now);
         self.lock().rate = limit.map(rate).map(Box::new);
         let extras = Extras {
-            clock: clock.clone(),
             is_limited: limit.is_some(),
             dead_letters,
         };
@@ -243,6 +256,11 @@ impl<F> Mailbox<F> {
 
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn capacity(&self, priority: Priority) -> PushCapacity {
@@ -260,7 +278,10 @@ impl<F> Mailbox<F> {
     pub(crate) fn stats(&self) -> PushStats {
         let inner = self.lock();
         let queued = inner.high.queued() + inner.low.queued();
-        let counted = inner.counted.as_deref().copied().unwrap_or_default();
+        let counted = inner
+            .counted
+            .as_ref()
+            .map_or_else(PushStats::default, |counted| counted.stats);
         PushStats {
             accepted: counted.accepted + inner.waiting_here(),
             queued: queued as u64,
@@ -287,7 +308,7 @@ impl<F> Mailbox<F> {
     #[inline]
     pub(super) fn token_time(&self) -> Option<Instant> {
         match &self.extras {
-            Some(extras) if extras.is_limited => Some(extras.clock.now()),
+            Some(extras) if extras.is_limited => Some(self.clock.now()),
             _ => None,
         }
     }

@@ -18,8 +18,9 @@ pub enum PushPolicy {
     /// Where the app has a dead letter queue nothing is logged but what that could not
     /// take, as its [`DeadLetterLog`](crate::DeadLetterLog) says.
     ///
-    /// So that a stalled peer cannot flood the log, only the 1st, 2nd, 4th, 8th, ...
-    /// frame that a policy drops on a connection is logged, with the count.
+    /// So that a stalled peer cannot flood the log, only one in
+    /// [`Throttle::INTERVAL`](wireframe_proto::Throttle::INTERVAL) is logged for each
+    /// connection, with the number of those that were not.
     WarnAndDropIfFull,
 }
 

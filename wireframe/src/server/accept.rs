@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use wireframe_proto::LimitExceeded;
+use tracing::field;
+use wireframe_proto::{Escaped, LimitExceeded};
 
 use super::{
     Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
@@ -67,11 +68,11 @@ pub async fn serve<P: Protocol, L: Listener>(
     while let Some(accepted) = handle.during(Stage::Serving, &mut accept).await {
         match accepted {
             Ok(accepted) => {
-                back_off = BackOff::default();
+                back_off.end();
                 start(&app, accepted, &environment, &handle, &limits);
             }
             Err(error) => {
-                if let Some(pause) = back_off.after(&error) {
+                if let Some(pause) = back_off.after(&error, clock.now()) {
                     let mut pause = pin!(clock.sleep(pause));
                     let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
                     handle.during(Stage::Serving, pause).await;
@@ -101,7 +102,7 @@ fn start<P: Protocol, T: Transport + 'static>(
     let mut standing = match handle.check(limits, ip) {
         Ok(()) => Standing::Admitted(None),
         Err(limit) => {
-            tracing::debug!(?address, %limit, "a connection is refused");
+            tracing::debug!(peer = address.map(field::display), %limit, "a connection is refused");
             match handle.refuse() {
                 Some(refusal) => Standing::Refused(refusal, limit),
                 None => return,
@@ -125,14 +126,12 @@ fn start<P: Protocol, T: Transport + 'static>(
                 begin(&app, accepted, &environment, &handle, standing);
             }
             Some(Err(error)) => {
-                let failed = handle.count_unprepared();
+                let suppressed = handle.count_unprepared(environment.clock.now());
                 // Who sees the end finds the place free.
                 drop(standing);
-                // A flood of them says no more than some of them.
-                if failed.is_power_of_two() {
-                    tracing::warn!(?address, %error, failed, "a handshake failed");
-                } else {
-                    tracing::debug!(?address, %error, failed, "a handshake failed");
+                if let Some(suppressed) = suppressed {
+                    let (peer, error) = (address.map(field::display), Escaped(&error));
+                    tracing::warn!(peer, %error, suppressed, "a handshake failed");
                 }
             }
         }
@@ -172,10 +171,14 @@ fn begin<P: Protocol, T: Transport + 'static>(
     // It makes the protocol's codec, framing and session: code of the user.
     let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
     let Ok(mut driver) = catch_unwind(driver) else {
-        tracing::error!(
-            ?address,
-            "the protocol panicked over a new connection, which is dropped"
-        );
+        if let Some(suppressed) = handle.note_panic(environment.clock.now()) {
+            let peer = address.map(field::display);
+            tracing::error!(
+                peer,
+                suppressed,
+                "the protocol panicked over a new connection"
+            );
+        }
         return;
     };
     match standing {
@@ -204,7 +207,6 @@ impl<P: Protocol, T: Transport> Future for Served<P, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { driver, place } = self.get_mut();
         Pin::new(&mut *driver).poll(cx).map(|reason| {
-            tracing::debug!(%reason, "connection ended");
             let undelivered = driver.push_handle().stats().unsent_at_end;
             place.leave(Some(&reason), undelivered);
         })

@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use wireframe_proto::{Instant, Throttle};
+
 /// Connections in a row that fail before they are taken, without a pause.
 const FAILURES_IN_A_ROW: u32 = 64;
 
@@ -19,6 +21,8 @@ pub(super) struct BackOff {
     shortage: Duration,
     /// Since a connection was taken, or the last shortage.
     failures: u32,
+    warned_of_shortage: Throttle,
+    warned_of_failures: Throttle,
 }
 
 impl Default for BackOff {
@@ -26,35 +30,44 @@ impl Default for BackOff {
         Self {
             shortage: SHORTEST,
             failures: 0,
+            warned_of_shortage: Throttle::default(),
+            warned_of_failures: Throttle::default(),
         }
     }
 }
 
 impl BackOff {
+    /// A connection has been taken.
+    pub(super) fn end(&mut self) {
+        self.shortage = SHORTEST;
+        self.failures = 0;
+    }
+
     /// Takes note of an error; says for how long to wait, if at all.
-    pub(super) fn after(&mut self, error: &io::Error) -> Option<Duration> {
+    pub(super) fn after(&mut self, error: &io::Error, now: Instant) -> Option<Duration> {
         if concerns_one_connection(error) {
-            return self.after_failure(error);
+            return self.after_failure(error, now);
         }
-        tracing::warn!(%error, "cannot accept connections for now");
+        if let Some(suppressed) = self.warned_of_shortage.pass(now) {
+            tracing::warn!(%error, suppressed, "cannot accept connections for now");
+        }
         let pause = self.shortage;
         self.shortage = (pause * 2).min(LONGEST);
         self.failures = 0;
         Some(pause)
     }
 
-    fn after_failure(&mut self, error: &io::Error) -> Option<Duration> {
+    fn after_failure(&mut self, error: &io::Error, now: Instant) -> Option<Duration> {
+        tracing::debug!(%error, "a connection was gone before it was accepted");
         self.failures = self.failures.saturating_add(1);
-        let failures = self.failures;
-        // A flood of them says no more than some of them.
-        if failures >= FAILURES_IN_A_ROW && failures.is_power_of_two() {
-            tracing::warn!(%error, failures, "connections fail before they are accepted");
-        } else {
-            tracing::debug!(%error, "a connection was gone before it was accepted");
+        if !self.failures.is_multiple_of(FAILURES_IN_A_ROW) {
+            return None;
         }
-        failures
-            .is_multiple_of(FAILURES_IN_A_ROW)
-            .then_some(SHORTEST)
+        if let Some(suppressed) = self.warned_of_failures.pass(now) {
+            let failures = self.failures;
+            tracing::warn!(%error, failures, suppressed, "connections fail before they are accepted");
+        }
+        Some(SHORTEST)
     }
 }
 
@@ -167,9 +180,9 @@ mod tests {
         let mut back_off = BackOff::default();
         for _ in 0..2 {
             for _ in 0..FAILURES_IN_A_ROW - 1 {
-                assert_eq!(back_off.after(&gone), None);
+                assert_eq!(back_off.after(&gone, Instant::ZERO), None);
             }
-            assert!(back_off.after(&short).is_some());
+            assert!(back_off.after(&short, Instant::ZERO).is_some());
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hashbrown::{HashMap, hash_map::Entry};
-use wireframe_proto::{CloseReason, ConnectionId, LimitExceeded};
+use wireframe_proto::{CloseReason, ConnectionId, Instant, LimitExceeded, Throttle};
 
 use super::{ConnectionLimits, ShutdownReport, WhenFull};
 use crate::{
@@ -44,6 +44,14 @@ struct ServerState {
     /// The server waits for a connection to end.
     awaits_room: bool,
     report: ShutdownReport,
+    warned: Warned,
+}
+
+/// When it was last warned of what concerns no one connection.
+#[derive(Default)]
+struct Warned {
+    handshakes: Throttle,
+    panics: Throttle,
 }
 
 impl ServerState {
@@ -130,11 +138,17 @@ impl ServerHandle {
         lock(&self.state).unprepared
     }
 
-    /// Counts a connection that did not become ready for the app.
-    pub(super) fn count_unprepared(&self) -> u64 {
+    /// Counts a connection that did not become ready for the app; says whether to warn of
+    /// it, see [`Throttle::pass`].
+    pub(super) fn count_unprepared(&self, now: Instant) -> Option<u64> {
         let mut state = lock(&self.state);
         state.unprepared += 1;
-        state.unprepared
+        state.warned.handshakes.pass(now)
+    }
+
+    /// The protocol has panicked over a new connection; says whether to log that.
+    pub(super) fn note_panic(&self, now: Instant) -> Option<u64> {
+        lock(&self.state).warned.panics.pass(now)
     }
 
     /// A place for a connection that prepares.

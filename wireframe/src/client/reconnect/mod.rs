@@ -6,7 +6,7 @@ mod wait;
 use std::{collections::BTreeMap, fmt, io, pin::Pin, task::Waker, time::Duration};
 
 use fastrand::Rng;
-use wireframe_proto::{EnvelopeProtocol, Instant};
+use wireframe_proto::{EnvelopeProtocol, Instant, Throttle};
 
 pub use self::backoff::{Backoff, Jitter};
 use self::wait::{AttemptWaker, Wait};
@@ -83,6 +83,8 @@ struct State<P: Protocol> {
     waiters: BTreeMap<u64, Waker>,
     /// How many have ever waited.
     arrivals: u64,
+    /// Of warnings that an attempt has failed.
+    warned: Throttle,
 }
 
 struct Live<P: Protocol> {
@@ -134,6 +136,7 @@ impl<P: Protocol> Reconnecting<P> {
             connect_timeout: CONNECT_TIMEOUT,
             waiters: BTreeMap::new(),
             arrivals: 0,
+            warned: Throttle::default(),
         };
         Self {
             shared: Arc::new(Shared {

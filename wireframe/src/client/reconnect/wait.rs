@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Wake},
 };
 
-use wireframe_proto::{CloseReason, Instant};
+use wireframe_proto::{CloseReason, Escaped, Instant};
 
 use super::{Attempt, CallError, Client, Failure, Live, Shared, Stage};
 use crate::{
@@ -125,9 +125,12 @@ impl<'a, P: Protocol> Wait<'a, P> {
             }
             Err(Failure { error, at }) => {
                 state.fail(at);
-                let failures = state.failures;
+                let (failures, suppressed) = (state.failures, state.warned.pass(at));
                 drop(state);
-                tracing::warn!(%error, failures, "cannot connect");
+                if let Some(suppressed) = suppressed {
+                    let error = Escaped(&error);
+                    tracing::warn!(%error, failures, suppressed, "cannot connect");
+                }
                 return None;
             }
         };

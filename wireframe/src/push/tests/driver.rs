@@ -16,6 +16,7 @@ use super::{Rig, counting_waker, frame, now};
 use crate::{
     budget::MemoryBudget,
     push::{Command, Common, Control, Mailbox, PushHandle, PushLimits, PushPolicy, Pushed},
+    testing::ManualClock,
 };
 
 const ROOMY: usize = 1 << 20;
@@ -260,6 +261,7 @@ fn no_user_code_runs_inside_the_critical_section() {
             limits: PushLimits::new(),
             budget: MemoryBudget::default(),
         }),
+        &ManualClock::new().clock(),
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     let nosy = || Nosy(Arc::downgrade(&mailbox));

@@ -105,8 +105,9 @@ impl Rig {
                 limits: PushLimits::both(capacity),
                 budget: budget.clone(),
             }),
+            &clock.clock(),
         );
-        let mailbox = mailbox.with_extras(limit, &fairness, dead_letters, &clock.clock());
+        let mailbox = mailbox.with_extras(limit, &fairness, dead_letters);
         let mailbox = Arc::new(mailbox);
         Self {
             clock,
