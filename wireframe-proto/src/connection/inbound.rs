@@ -41,7 +41,9 @@ impl<P: WireframeProtocol> Connection<P> {
         if !self.is_open() {
             return self.next_closing_event();
         }
-        if let Some(event) = self.start_held() {
+        if self.commands.held() > 0
+            && let Some(event) = self.start_held()
+        {
             return Some(event);
         }
         if let Some(event) = self.decode_next() {
@@ -78,7 +80,8 @@ impl<P: WireframeProtocol> Connection<P> {
         Some(event)
     }
 
-    #[inline]
+    /// Starts the command that was held back the longest of those that may start now.
+    #[cold]
     pub(super) fn start_held(&mut self) -> Option<Event<P::Frame>> {
         if self.last_command.is_some() {
             return None;

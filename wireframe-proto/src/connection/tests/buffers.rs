@@ -185,7 +185,7 @@ fn small_payloads_that_are_kept_share_the_buffer_that_they_came_in() {
 }
 
 #[test]
-fn the_queue_of_a_long_answer_is_freed_with_its_command() {
+fn the_queue_of_a_long_answer_is_freed_when_it_is_empty() {
     let mut config = Config::default();
     config.limits.high_water = nonzero(1);
     let mut link = Link::new(config, InOrder::default());

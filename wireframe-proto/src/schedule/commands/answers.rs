@@ -8,6 +8,9 @@ use crate::{
     protocol::{AnswerOrder, Outcome},
 };
 
+/// Frames for which the queue of an answer keeps room, for the next command in its place.
+const MOST_KEPT: usize = 64;
+
 impl<F> Commands<F> {
     /// Whether the command's answer may go now, as far as order is concerned.
     fn in_turn(&self, index: u32) -> bool {
@@ -80,6 +83,9 @@ impl<F> Commands<F> {
     pub(crate) fn take_answer(&mut self, index: u32) -> Option<F> {
         let command = self.places.get_mut(index as usize)?;
         let frame = command.answer.pop_front();
+        if command.answer.is_empty() && command.answer.capacity() > MOST_KEPT {
+            command.answer = VecDeque::new();
+        }
         if let Some(body) = &mut command.body {
             body.sendable = body.sendable.saturating_sub(1);
         }

@@ -15,9 +15,6 @@ use crate::{
     time::Instant,
 };
 
-/// Frames for which the queue of an answer keeps room, for the next command in its place.
-const MOST_KEPT: usize = 64;
-
 /// How far a command has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -381,8 +378,7 @@ impl<F> Command<F> {
         self.stage != Stage::Free && self.info.id == id
     }
 
-    /// Clears the place for the next command; the answer's queue keeps its memory, unless a
-    /// long answer has made it large.
+    /// Clears the place for the next command; the answer's queue keeps its memory.
     fn vacate(&mut self) {
         self.stage = Stage::Free;
         self.exclusive = false;
@@ -390,9 +386,7 @@ impl<F> Command<F> {
         self.closes = false;
         self.in_ring = false;
         self.under_way = false;
-        if self.answer.capacity() > MOST_KEPT {
-            self.answer = VecDeque::new();
-        } else if !self.answer.is_empty() {
+        if !self.answer.is_empty() {
             self.answer.clear();
         }
         self.body = None;
