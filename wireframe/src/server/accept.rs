@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -98,50 +99,61 @@ fn start<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     limits: &ConnectionLimits,
 ) {
-    let ip = address.map(|address| address.ip());
-    let mut standing = match handle.check(limits, ip) {
-        Ok(()) => Standing::Admitted(None),
-        Err(limit) => {
-            tracing::debug!(?address, %limit, "a connection is refused");
-            match handle.refuse() {
-                Some(refusal) => Standing::Refused(refusal, limit),
-                None => return,
-            }
-        }
+    let admitted = handle.admit(limits, limited_by(&transport, address));
+    let Some(standing) = Standing::of(admitted, address, handle) else {
+        return;
     };
-    let Some(limit) = transport.preparation() else {
+    if transport.preparation().is_none() {
         return begin(app, (transport, address), environment, handle, standing);
-    };
-    if let Standing::Admitted(seat) = &mut standing {
-        *seat = Some(handle.reserve(ip));
     }
-    let (app, environment, handle) = (app.clone(), environment.clone(), handle.clone());
+    let (app, environment, handle, limits) =
+        (app.clone(), environment.clone(), handle.clone(), *limits);
     let tasks = environment.tasks.clone();
     tasks.spawn(async move {
-        let mut transport = transport;
-        match prepare(&mut transport, limit, &environment).await {
-            None => {}
-            Some(Ok(())) => {
-                let accepted = (transport, address);
-                begin(&app, accepted, &environment, &handle, standing);
-            }
-            Some(Err(error)) => {
-                let failed = handle.count_unprepared();
-                // Who sees the end finds the place free.
-                drop(standing);
-                // A flood of them says no more than some of them.
-                if failed.is_power_of_two() {
-                    tracing::warn!(?address, %error, failed, "a handshake failed");
-                } else {
-                    tracing::debug!(?address, %error, failed, "a handshake failed");
-                }
-            }
+        let mut accepted = (transport, address);
+        let prepared = prepare(&mut accepted, standing, &environment, &handle, &limits).await;
+        if let Some(standing) = prepared {
+            begin(&app, accepted, &environment, &handle, standing);
         }
     });
 }
 
-/// Does what goes before the protocol, for so long; `None` if the server shuts down before.
+/// The IP address whose limit a connection counts for. None as long as a proxy has not told
+/// it: the proxy's own is that of all its clients.
+fn limited_by<T: Transport>(transport: &T, address: Option<SocketAddr>) -> Option<IpAddr> {
+    let address = match transport.proxied() {
+        Some(told) => told.header.source(),
+        None => transport.address(address),
+    };
+    address.map(|address| address.ip())
+}
+
+/// Does what goes before the protocol, step by step. `None` if it failed, or the server shuts
+/// down before it is done.
 async fn prepare<T: Transport>(
+    (transport, address): &mut Accepted<T>,
+    mut standing: Standing,
+    environment: &Environment,
+    handle: &ServerHandle,
+    limits: &ConnectionLimits,
+) -> Option<Standing> {
+    while let Some(limit) = transport.preparation() {
+        match step(transport, limit, environment).await? {
+            Ok(()) => {
+                let ip = limited_by(transport, *address);
+                standing = standing.judged_again(ip, *address, handle, limits)?;
+            }
+            Err(error) => {
+                unprepared(transport, *address, &error, handle, standing);
+                return None;
+            }
+        }
+    }
+    Some(standing)
+}
+
+/// Does one step, for so long; `None` if the server shuts down before.
+async fn step<T: Transport>(
     transport: &mut T,
     limit: Duration,
     environment: &Environment,
@@ -155,12 +167,80 @@ async fn prepare<T: Transport>(
     prepared.unwrap_or_else(|elapsed| Some(Err(io::Error::new(io::ErrorKind::TimedOut, elapsed))))
 }
 
+/// A connection has failed before it began.
+fn unprepared<T: Transport>(
+    transport: &T,
+    address: Option<SocketAddr>,
+    error: &io::Error,
+    handle: &ServerHandle,
+    standing: Standing,
+) {
+    let told = transport.proxied();
+    let address = transport.address(address).or(address);
+    if told.is_some_and(|told| told.is_local()) && went_away(error) {
+        tracing::debug!(?address, "a proxy has looked whether the server is there");
+        return drop(standing);
+    }
+    let failed = handle.count_unprepared();
+    // Who sees the end finds the place free.
+    drop(standing);
+    // A flood of them says no more than some of them.
+    if failed.is_power_of_two() {
+        tracing::warn!(?address, %error, failed, "a connection failed before it began");
+    } else {
+        tracing::debug!(?address, %error, failed, "a connection failed before it began");
+    }
+}
+
+/// Whether all that happened is that the peer is gone.
+fn went_away(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
+}
+
 /// What becomes of a connection when it begins.
 enum Standing {
-    /// It is served; with the place that it had while it prepared.
-    Admitted(Option<Seat>),
+    /// It is served, in that place.
+    Admitted(Seat),
     /// It is over a limit, and told so.
     Refused(Refusal, LimitExceeded),
+}
+
+impl Standing {
+    /// `None` if too many are being refused.
+    fn of(
+        admitted: Result<Seat, LimitExceeded>,
+        address: Option<SocketAddr>,
+        handle: &ServerHandle,
+    ) -> Option<Self> {
+        match admitted {
+            Ok(seat) => Some(Self::Admitted(seat)),
+            Err(limit) => {
+                tracing::debug!(?address, %limit, "a connection is refused");
+                Some(Self::Refused(handle.refuse()?, limit))
+            }
+        }
+    }
+
+    /// With what is known of its peer by now.
+    fn judged_again(
+        self,
+        ip: Option<IpAddr>,
+        address: Option<SocketAddr>,
+        handle: &ServerHandle,
+        limits: &ConnectionLimits,
+    ) -> Option<Self> {
+        match self {
+            Self::Admitted(mut seat) => {
+                let settled = seat.settle(limits, ip);
+                Self::of(settled.map(|()| seat), address, handle)
+            }
+            refused @ Self::Refused(..) => Some(refused),
+        }
+    }
 }
 
 fn begin<P: Protocol, T: Transport + 'static>(

@@ -1,8 +1,9 @@
-//! Headers and networks.
+//! Headers, networks, and transports that begin with a header.
 
 mod headers;
 mod networks;
 mod random;
+mod transports;
 
 use super::{Header, HeaderError};
 

@@ -1,0 +1,201 @@
+//! Servers behind proxies: the same on every runtime.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use wireframe::{
+    ConnectionHandle, Protocol, WireframeApp,
+    proxy::{Header, Network, ProxyProtocol, Untrusted},
+    rt::Runtime,
+    server::{ConnectionLimits, ListenOptions},
+};
+use wireframe_tests::{Lines, Outsider, Serving, aside, wire};
+
+use crate::{
+    support::{patient, some},
+    tls::{Authority, blocking},
+};
+
+scenarios! {
+    handlers_see_the_client_that_a_proxy_tells_of
+    clients_behind_a_proxy_have_the_limit_of_their_own_address
+    a_source_that_is_not_trusted_is_refused_or_served_as_who_it_is
+    a_connection_without_a_header_ends_and_others_are_served
+    a_header_that_does_not_come_ends_at_its_time_limit
+    a_header_goes_before_tls
+}
+
+/// The loopback, where the tests are.
+fn here() -> ProxyProtocol {
+    ProxyProtocol::from_sources([IpAddr::from(Ipv4Addr::LOCALHOST)])
+}
+
+/// Somewhere else.
+fn elsewhere() -> ProxyProtocol {
+    let network: Network = "192.0.2.0/24".parse().expect("a network");
+    ProxyProtocol::from_sources([network])
+}
+
+/// The header for a client of this address.
+fn of(client: [u8; 4]) -> Header {
+    Header::tcp((client, 4321).into(), ([192, 0, 2, 80], 443).into())
+}
+
+/// Says who the peer is, and whose the name is that it has asked for.
+async fn who(connection: ConnectionHandle) -> String {
+    let peer = connection.peer().expect("TCP has addresses").ip();
+    let told = connection.proxied();
+    let name = told.and_then(|told| told.header.fields.authority());
+    format!("{peer} {}", name.unwrap_or("-"))
+}
+
+fn app() -> WireframeApp<Lines> {
+    let app = WireframeApp::with_protocol(Lines::new());
+    app.config(patient()).route(1, who)
+}
+
+async fn serve<R: Runtime>(proxy: ProxyProtocol) -> Serving {
+    serve_with::<R, _>(app(), |options| options.proxy = Some(proxy)).await
+}
+
+async fn serve_with<R: Runtime, P: Protocol>(
+    app: WireframeApp<P>,
+    set: impl FnOnce(&mut ListenOptions),
+) -> Serving {
+    let mut options = ListenOptions::default();
+    set(&mut options);
+    Serving::start_with::<R, P>(app, &options, ConnectionLimits::default()).await
+}
+
+/// What a peer hears that sends these bytes and asks who it is, but for the greeting.
+async fn told(server: &Serving, bytes: &[u8]) -> String {
+    let peer = Outsider::connect(server.address).await;
+    // With the first frame in one segment.
+    peer.send([bytes, &wire("1")].concat()).await;
+    let mut line = peer.next_line().await;
+    if line.as_deref() == Some("hello") {
+        line = peer.next_line().await;
+    }
+    line.expect("it is told something")
+}
+
+async fn handlers_see_the_client_that_a_proxy_tells_of<R: Runtime>() {
+    // rule: PROXY-2, PROXY-3
+    let server = serve::<R>(here()).await;
+    let mut header = of([203, 0, 113, 7]);
+    let line = told(&server, &header.to_v1()).await;
+    assert_eq!(line, "1=203.0.113.7 -");
+    header.fields = header.fields.with(0x02, b"db.example").expect("short");
+    header.fields = header.fields.with_checksum().expect("short");
+    let line = told(&server, &header.to_v2()).await;
+    assert_eq!(line, "1=203.0.113.7 db.example");
+    let line = told(&server, b"PROXY UNKNOWN\r\n").await;
+    assert_eq!(line, "1=127.0.0.1 -");
+    // Segment by segment; nobody is greeted before.
+    let peer = Outsider::connect(server.address).await;
+    for byte in header.to_v2() {
+        peer.send([byte]).await;
+    }
+    assert_eq!(peer.next_line().await.as_deref(), Some("hello"));
+    peer.send_line("1").await;
+    let line = peer.next_line().await;
+    assert_eq!(line.as_deref(), Some("1=203.0.113.7 db.example"));
+    drop(peer);
+    server.end().await;
+}
+
+async fn clients_behind_a_proxy_have_the_limit_of_their_own_address<R: Runtime>() {
+    // rule: PROXY-4, LIM-4
+    let mut limits = ConnectionLimits::default();
+    limits.max_per_address = Some(some(1));
+    let mut options = ListenOptions::default();
+    options.proxy = Some(here());
+    let server = Serving::start_with::<R, _>(app(), &options, limits).await;
+    let mut peers = Vec::new();
+    for last in 0..5 {
+        let peer = Outsider::connect(server.address).await;
+        peer.send(of([203, 0, 113, last]).to_v2()).await;
+        assert_eq!(peer.next_line().await.as_deref(), Some("hello"));
+        peers.push(peer);
+    }
+    let second = told(&server, &of([203, 0, 113, 0]).to_v2()).await;
+    let goodbye = "goodbye: max_per_address is 1, got 2";
+    assert_eq!(second, goodbye);
+    drop(peers);
+    server.end().await;
+}
+
+async fn a_source_that_is_not_trusted_is_refused_or_served_as_who_it_is<R: Runtime>() {
+    // rule: PROXY-1
+    let server = serve::<R>(elsewhere()).await;
+    let stranger = Outsider::connect(server.address).await;
+    stranger.expect_end().await;
+    assert_eq!(server.handle.failed_handshakes(), 1);
+    server.end().await;
+
+    let server = serve::<R>(elsewhere().others(Untrusted::Serve)).await;
+    let line = told(&server, b"").await;
+    assert_eq!(line, "1=127.0.0.1 -");
+    let forged = told(&server, &of([203, 0, 113, 7]).to_v1()).await;
+    let goodbye = "goodbye: max_frame_len is 1048576, got 1347571544";
+    assert_eq!(forged, goodbye);
+    server.end().await;
+}
+
+async fn a_connection_without_a_header_ends_and_others_are_served<R: Runtime>() {
+    // rule: PROXY-1, PROXY-3
+    let server = serve::<R>(here()).await;
+    let honest = Outsider::connect(server.address).await;
+    honest.send(of([203, 0, 113, 7]).to_v2()).await;
+    assert_eq!(honest.next_line().await.as_deref(), Some("hello"));
+    let line = b"PROXY TCP4 203.0.113.7 192.0.2.80 04321 443\r\n";
+    for (failed, bytes) in [(1, &b"\0"[..]), (2, line)] {
+        let peer = Outsider::connect(server.address).await;
+        peer.send(bytes).await;
+        peer.expect_end().await;
+        assert_eq!(server.handle.failed_handshakes(), failed);
+    }
+    honest.send_line("1").await;
+    let line = honest.next_line().await;
+    assert_eq!(line.as_deref(), Some("1=203.0.113.7 -"));
+    drop(honest);
+    server.end().await;
+}
+
+async fn a_header_that_does_not_come_ends_at_its_time_limit<R: Runtime>() {
+    // rule: PROXY-4
+    let server = serve::<R>(here().timeout(Duration::from_millis(50))).await;
+    let silent = Outsider::connect(server.address).await;
+    silent.expect_end().await;
+    assert_eq!(server.handle.failed_handshakes(), 1);
+    server.end().await;
+}
+
+async fn a_header_goes_before_tls<R: Runtime>() {
+    // rule: PROXY-1, TLS-1
+    let authority = Authority::new();
+    let tls = authority.server(false);
+    let server = serve_with::<R, _>(app(), |options| {
+        options.proxy = Some(here());
+        options.tls = Some(tls);
+    })
+    .await;
+    let address = server.address;
+    let heard = aside(move || {
+        let mut peer = blocking(&authority, address);
+        let header = of([203, 0, 113, 7]).to_v2();
+        peer.sock.write_all(&header).expect("it takes bytes");
+        peer.write_all(&wire("1")).expect("a handshake");
+        let mut heard = vec![0; wire("hello").len() + wire("1=203.0.113.7 -").len()];
+        peer.read_exact(&mut heard).expect("an answer");
+        heard
+    });
+    assert_eq!(
+        heard.await,
+        [wire("hello"), wire("1=203.0.113.7 -")].concat()
+    );
+    server.end().await;
+}
