@@ -2,12 +2,13 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use wireframe::{
-    ConnectionHandle, Protocol, WireframeApp,
+    ConnectionHandle, WireframeApp,
     proxy::{Header, Network, ProxyProtocol, Untrusted},
     rt::Runtime,
     server::{ConnectionLimits, ListenOptions},
@@ -26,6 +27,7 @@ scenarios! {
     a_connection_without_a_header_ends_and_others_are_served
     a_header_that_does_not_come_ends_at_its_time_limit
     a_header_goes_before_tls
+    a_client_counts_for_its_address_before_its_handshake
 }
 
 /// The loopback, where the tests are.
@@ -58,16 +60,18 @@ fn app() -> WireframeApp<Lines> {
 }
 
 async fn serve<R: Runtime>(proxy: ProxyProtocol) -> Serving {
-    serve_with::<R, _>(app(), |options| options.proxy = Some(proxy)).await
+    let mut options = ListenOptions::default();
+    options.proxy = Some(proxy);
+    Serving::start_with::<R, _>(app(), &options, ConnectionLimits::default()).await
 }
 
-async fn serve_with<R: Runtime, P: Protocol>(
-    app: WireframeApp<P>,
-    set: impl FnOnce(&mut ListenOptions),
-) -> Serving {
-    let mut options = ListenOptions::default();
-    set(&mut options);
-    Serving::start_with::<R, P>(app, &options, ConnectionLimits::default()).await
+/// Behind a proxy, over TLS, with one connection of each address.
+async fn serve_tls<R: Runtime>(authority: &Authority) -> Serving {
+    let (mut options, mut limits) = (ListenOptions::default(), ConnectionLimits::default());
+    options.proxy = Some(here());
+    options.tls = Some(authority.server(false).timeout(Duration::from_secs(3600)));
+    limits.max_per_address = Some(some(1));
+    Serving::start_with::<R, _>(app(), &options, limits).await
 }
 
 /// What a peer hears that sends these bytes and asks who it is, but for the greeting.
@@ -174,28 +178,53 @@ async fn a_header_that_does_not_come_ends_at_its_time_limit<R: Runtime>() {
     server.end().await;
 }
 
+/// What a client over TLS hears that asks who it is, but for the greeting.
+fn told_over_tls(authority: &Authority, address: SocketAddr) -> String {
+    let mut peer = blocking(authority, address);
+    let header = of([203, 0, 113, 7]).to_v2();
+    peer.sock.write_all(&header).expect("it takes bytes");
+    peer.write_all(&wire("1")).expect("a handshake");
+    let mut line = || {
+        let mut length = [0; 4];
+        peer.read_exact(&mut length).expect("a line");
+        let mut text = vec![0; u32::from_be_bytes(length) as usize];
+        peer.read_exact(&mut text).expect("all of it");
+        String::from_utf8(text).expect("text")
+    };
+    match line() {
+        greeting if greeting == "hello" => line(),
+        goodbye => goodbye,
+    }
+}
+
 async fn a_header_goes_before_tls<R: Runtime>() {
     // rule: PROXY-1, TLS-1
     let authority = Authority::new();
-    let tls = authority.server(false);
-    let server = serve_with::<R, _>(app(), |options| {
-        options.proxy = Some(here());
-        options.tls = Some(tls);
-    })
-    .await;
+    let server = serve_tls::<R>(&authority).await;
     let address = server.address;
-    let heard = aside(move || {
-        let mut peer = blocking(&authority, address);
-        let header = of([203, 0, 113, 7]).to_v2();
-        peer.sock.write_all(&header).expect("it takes bytes");
-        peer.write_all(&wire("1")).expect("a handshake");
-        let mut heard = vec![0; wire("hello").len() + wire("1=203.0.113.7 -").len()];
-        peer.read_exact(&mut heard).expect("an answer");
-        heard
-    });
-    assert_eq!(
-        heard.await,
-        [wire("hello"), wire("1=203.0.113.7 -")].concat()
-    );
+    let told = aside(move || told_over_tls(&authority, address)).await;
+    assert_eq!(told, "1=203.0.113.7 -");
+    server.end().await;
+}
+
+async fn a_client_counts_for_its_address_before_its_handshake<R: Runtime>() {
+    // rule: PROXY-4, LIM-4
+    let authority = Arc::new(Authority::new());
+    let server = serve_tls::<R>(&authority).await;
+    let address = server.address;
+    let mut silent = Vec::new();
+    // Nobody can see when the server has read the header of the first; so the second may have
+    // been faster.
+    loop {
+        let first = Outsider::connect(address).await;
+        first.send(of([203, 0, 113, 7]).to_v1()).await;
+        silent.push(first);
+        let authority = Arc::clone(&authority);
+        let told = aside(move || told_over_tls(&authority, address)).await;
+        if told == "goodbye: max_per_address is 1, got 2" {
+            break;
+        }
+        assert_eq!(told, "1=203.0.113.7 -");
+    }
     server.end().await;
 }

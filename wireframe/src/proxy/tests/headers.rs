@@ -248,6 +248,23 @@ fn what_version_2_does_not_assign_is_refused() {
 }
 
 #[test]
+fn what_the_fixed_part_says_wrong_is_refused_before_the_rest_has_come() {
+    // rule: PROXY-3
+    let too_short = binary(0x21, 0x31, &[0; 215]);
+    let too_long = binary(0x21, 0x11, &[0; 4081]);
+    for (bytes, seen) in [
+        (binary(0x31, 0x11, b""), 13),
+        (binary(0x2F, 0x11, b""), 13),
+        (binary(0x21, 0x51, b""), 14),
+        (too_short, 16),
+        (too_long, 16),
+    ] {
+        assert_eq!(Header::parse(&bytes[..seen - 1], MAX), Ok(None));
+        assert!(Header::parse(&bytes[..seen], MAX).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
 fn fields_are_kept_and_the_checksum_is_looked_at() {
     // rule: PROXY-3
     let bytes = of_aws();
