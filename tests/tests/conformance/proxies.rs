@@ -9,7 +9,7 @@ use std::{
 
 use wireframe::{
     ConnectionHandle, WireframeApp,
-    proxy::{Header, Network, ProxyProtocol, Untrusted},
+    proxy::{Fields, Header, Network, ProxyProtocol, Untrusted},
     rt::Runtime,
     server::{ConnectionLimits, ListenOptions},
 };
@@ -46,6 +46,15 @@ fn of(client: [u8; 4]) -> Header {
     Header::tcp((client, 4321).into(), ([192, 0, 2, 80], 443).into())
 }
 
+/// The header for one that has asked for a host, with a checksum.
+fn with_host(client: [u8; 4]) -> Header {
+    let mut header = of(client);
+    let fields = header.fields.with(Fields::AUTHORITY, b"db.example");
+    let fields = fields.and_then(Fields::with_checksum);
+    header.fields = fields.expect("short");
+    header
+}
+
 /// Says who the peer is, and whose the name is that it has asked for.
 async fn who(connection: ConnectionHandle) -> String {
     let peer = connection.peer().expect("TCP has addresses").ip();
@@ -65,10 +74,10 @@ async fn serve<R: Runtime>(proxy: ProxyProtocol) -> Serving {
     Serving::start_with::<R, _>(app(), &options, ConnectionLimits::default()).await
 }
 
-/// Behind a proxy, over TLS, with one connection of each address.
-async fn serve_tls<R: Runtime>(authority: &Authority) -> Serving {
+/// The same over TLS, with all the time for it, and with one connection of each address.
+async fn serve_tls<R: Runtime>(proxy: ProxyProtocol, authority: &Authority) -> Serving {
     let (mut options, mut limits) = (ListenOptions::default(), ConnectionLimits::default());
-    options.proxy = Some(here());
+    options.proxy = Some(proxy);
     options.tls = Some(authority.server(false).timeout(Duration::from_secs(3600)));
     limits.max_per_address = Some(some(1));
     Serving::start_with::<R, _>(app(), &options, limits).await
@@ -89,11 +98,9 @@ async fn told(server: &Serving, bytes: &[u8]) -> String {
 async fn handlers_see_the_client_that_a_proxy_tells_of<R: Runtime>() {
     // rule: PROXY-2, PROXY-3
     let server = serve::<R>(here()).await;
-    let mut header = of([203, 0, 113, 7]);
+    let header = with_host([203, 0, 113, 7]);
     let line = told(&server, &header.to_v1()).await;
     assert_eq!(line, "1=203.0.113.7 -");
-    header.fields = header.fields.with(0x02, b"db.example").expect("short");
-    header.fields = header.fields.with_checksum().expect("short");
     let line = told(&server, &header.to_v2()).await;
     assert_eq!(line, "1=203.0.113.7 db.example");
     let line = told(&server, b"PROXY UNKNOWN\r\n").await;
@@ -171,17 +178,22 @@ async fn a_connection_without_a_header_ends_and_others_are_served<R: Runtime>() 
 
 async fn a_header_that_does_not_come_ends_at_its_time_limit<R: Runtime>() {
     // rule: PROXY-4
-    let server = serve::<R>(here().timeout(Duration::from_millis(50))).await;
-    let silent = Outsider::connect(server.address).await;
-    silent.expect_end().await;
-    assert_eq!(server.handle.failed_handshakes(), 1);
-    server.end().await;
+    let proxy = here().timeout(Duration::from_millis(50));
+    let authority = Authority::new();
+    let plain = serve::<R>(proxy.clone()).await;
+    let over_tls = serve_tls::<R>(proxy, &authority).await;
+    for server in [plain, over_tls] {
+        let silent = Outsider::connect(server.address).await;
+        silent.expect_end().await;
+        assert_eq!(server.handle.failed_handshakes(), 1);
+        server.end().await;
+    }
 }
 
 /// What a client over TLS hears that asks who it is, but for the greeting.
 fn told_over_tls(authority: &Authority, address: SocketAddr) -> String {
     let mut peer = blocking(authority, address);
-    let header = of([203, 0, 113, 7]).to_v2();
+    let header = with_host([203, 0, 113, 7]).to_v2();
     peer.sock.write_all(&header).expect("it takes bytes");
     peer.write_all(&wire("1")).expect("a handshake");
     let mut line = || {
@@ -200,17 +212,17 @@ fn told_over_tls(authority: &Authority, address: SocketAddr) -> String {
 async fn a_header_goes_before_tls<R: Runtime>() {
     // rule: PROXY-1, TLS-1
     let authority = Authority::new();
-    let server = serve_tls::<R>(&authority).await;
+    let server = serve_tls::<R>(here(), &authority).await;
     let address = server.address;
     let told = aside(move || told_over_tls(&authority, address)).await;
-    assert_eq!(told, "1=203.0.113.7 -");
+    assert_eq!(told, "1=203.0.113.7 db.example");
     server.end().await;
 }
 
 async fn a_client_counts_for_its_address_before_its_handshake<R: Runtime>() {
     // rule: PROXY-4, LIM-4
     let authority = Arc::new(Authority::new());
-    let server = serve_tls::<R>(&authority).await;
+    let server = serve_tls::<R>(here(), &authority).await;
     let address = server.address;
     let mut silent = Vec::new();
     // Nobody can see when the server has read the header of the first; so the second may have
@@ -224,7 +236,7 @@ async fn a_client_counts_for_its_address_before_its_handshake<R: Runtime>() {
         if told == "goodbye: max_per_address is 1, got 2" {
             break;
         }
-        assert_eq!(told, "1=203.0.113.7 -");
+        assert_eq!(told, "1=203.0.113.7 db.example");
     }
     server.end().await;
 }
