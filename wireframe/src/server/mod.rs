@@ -3,6 +3,7 @@
 mod accept;
 mod handle;
 mod limits;
+mod prepare;
 mod report;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
