@@ -1,15 +1,17 @@
 //! Where servers listen, and when they stop to.
 #![cfg(unix)]
 
-use std::{fs, io, os::unix::net::UnixListener, path::PathBuf};
+use std::{fs, io, net::SocketAddr, os::unix::net::UnixListener, path::PathBuf};
 
+use tokio::{io::AsyncWriteExt, net::UnixStream};
 use wireframe::{
-    Envelope, ShutdownToken, WireframeApp,
+    Client, ConnectionHandle, Envelope, ShutdownToken, WireframeApp,
+    proxy::{Header, Network, ProxyProtocol},
     rt::Address,
     server::{ListenOptions, ServerHandle, ShutdownReport},
 };
 use wireframe_tests::{on_each_runtime, soon};
-use wireframe_tokio::{Server, connect};
+use wireframe_tokio::{Server, Tokio, connect, environment};
 
 /// A path that nobody else uses, gone at the end.
 struct Scratch(PathBuf);
@@ -92,6 +94,40 @@ fn a_file_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
         let error = Server::bind(file.address()).await.expect_err("no socket");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read(&file.0).expect("a file"), b"no socket");
+    });
+}
+
+#[test]
+fn whoever_connects_in_the_file_system_may_say_who_it_speaks_for() {
+    // rule: PROXY-1
+    on_each_runtime(|| async {
+        let file = Scratch::new("proxied");
+        let mut options = ListenOptions::default();
+        let nobody: [Network; 0] = [];
+        options.proxy = Some(ProxyProtocol::from_sources(nobody));
+        let server = Server::bind_with(file.address(), &options).await;
+        let server = server.expect("a new file");
+        let handle = server.handle();
+        let app = WireframeApp::new().route(1, |connection: ConnectionHandle| {
+            connection
+                .peer()
+                .map_or_else(String::new, |peer| peer.to_string())
+        });
+        let served = tokio::spawn(async move { server.serve(app).await.expect("a fit app") });
+        let stream = UnixStream::connect(&file.0).await.expect("a server");
+        let mut stream = Tokio(stream);
+        let client = SocketAddr::from(([203, 0, 113, 7], 4321));
+        let header = Header::tcp(client, client).to_v1();
+        let written = stream.0.write_all(&header).await;
+        written.expect("it takes bytes");
+        let app = WireframeApp::new().build().expect("a fit app");
+        let (client_end, driver) = Client::new(&app, stream, None, &environment());
+        tokio::spawn(driver);
+        let reply = soon("a reply", client_end.call(Envelope::new(1, ""))).await;
+        assert_eq!(reply.expect("a reply").payload, client.to_string());
+        drop(client_end);
+        handle.shutdown();
+        soon("the end", served).await.expect("no panic");
     });
 }
 

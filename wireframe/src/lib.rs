@@ -14,6 +14,7 @@ mod frame;
 #[cfg(all(test, wireframe_loom))]
 mod loom_models;
 mod payload;
+pub mod proxy;
 mod push;
 mod registry;
 mod response;

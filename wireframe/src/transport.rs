@@ -2,24 +2,29 @@
 
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::BytesMut;
 
+use crate::{proxy::ProxyInfo, sync::Arc};
+
 /// A byte stream, as the driver needs it.
 ///
 /// Partial progress is always reported: dropping whoever polls loses nothing.
 pub trait Transport: Send + Unpin {
-    /// How long [`poll_prepare`](Self::poll_prepare) may take before a server gives the
-    /// connection up; `None`, the default, if there is nothing to prepare.
+    /// How long the next step of [`poll_prepare`](Self::poll_prepare) may take before a server
+    /// gives the connection up; `None`, the default, once there is nothing left to prepare.
     fn preparation(&self) -> Option<Duration> {
         None
     }
 
-    /// Does what goes before the first byte of the protocol, such as a handshake. A server
-    /// does it before there is a connection for the app. It may be called again when done.
+    /// Does the next step of what goes before the first byte of the protocol: a header of the
+    /// transport, or a handshake. A server does all of them before there is a connection for the
+    /// app, and looks after each who the [peer](Self::address) is. It may be called again when
+    /// nothing is left.
     ///
     /// # Errors
     ///
@@ -29,9 +34,20 @@ pub trait Transport: Send + Unpin {
         Poll::Ready(Ok(()))
     }
 
+    /// The peer's address, given that of the socket's other end, which it is by default. `None`
+    /// as long as a proxy has yet to tell it.
+    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
+        socket
+    }
+
+    /// What a proxy has told of the connection. Default nothing.
+    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
+        None
+    }
+
     /// What is known of the peer by TLS, once the handshake is done. Default nothing.
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
+    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
         None
     }
 

@@ -9,6 +9,7 @@ mod clients;
 mod ends;
 mod failures;
 mod payloads;
+mod proxies;
 mod pushes;
 mod shutdown;
 mod silence;

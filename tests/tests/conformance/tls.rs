@@ -36,10 +36,10 @@ scenarios! {
 }
 
 /// Who signs certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -61,7 +61,7 @@ impl Authority {
     }
 
     /// A server of this authority, which may ask for certificates of it.
-    fn server(&self, clients: bool) -> TlsAcceptor {
+    pub(crate) fn server(&self, clients: bool) -> TlsAcceptor {
         let (certificate, key) = self.sign("db.example");
         let config = ServerConfig::builder_with_provider(provider());
         let config = config.with_safe_default_protocol_versions().expect("some");
@@ -268,7 +268,7 @@ async fn a_connection_in_its_handshake_counts_towards_the_limits<R: Runtime>() {
 }
 
 /// A blocking client that knows nothing of the library, past its handshake.
-fn blocking(
+pub(crate) fn blocking(
     authority: &Authority,
     address: SocketAddr,
 ) -> rustls::StreamOwned<ClientConnection, TcpStream> {

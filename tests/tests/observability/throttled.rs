@@ -265,7 +265,7 @@ fn a_server_warns_of_failed_handshakes_once_in_an_interval() {
     // rule: OBS-3, TLS-2
     let make = || Ok((Unprepared, Some(address())));
     let (said, handle) = served(&[0, 0, 0, 9, 10, 30], make);
-    let once = |suppressed| ("a handshake failed".to_owned(), suppressed);
+    let once = |suppressed| ("a connection failed before it began".to_owned(), suppressed);
     assert_eq!(said, [once(0), once(3), once(0)]);
     assert_eq!(handle.failed_handshakes(), 6);
 }
@@ -288,7 +288,7 @@ fn what_a_handshake_failed_with_is_escaped() {
     let heard = heard_here();
     let failed = heard
         .iter()
-        .find(|heard| heard.message == "a handshake failed");
+        .find(|heard| heard.message == "a connection failed before it began");
     let failed = failed.expect("it was said");
     assert_eq!(failed.field("error"), r"bad\u{1b}[2Jname");
     assert_eq!(failed.field("peer"), address().to_string());

@@ -140,7 +140,7 @@ fn next_id() -> ConnectionId {
 }
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
-    /// A driver for one accepted connection.
+    /// A driver for one accepted connection, with the address of its socket's other end.
     pub fn server(
         app: &App<P>,
         transport: T,
@@ -161,9 +161,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let peer = Peer {
             side,
             id: next_id(),
-            address,
+            address: transport.address(address),
         };
-        let control = Control::new(&peer);
+        let control = Control::new(&peer).with_proxied(transport.proxied());
         #[cfg(feature = "tls")]
         let control = control.with_tls(transport.tls());
         let control = Arc::new(control);

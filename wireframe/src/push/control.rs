@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr};
 use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
 use super::signal::Signal;
-use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
+use crate::{
+    proxy::ProxyInfo,
+    sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock},
+};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub(crate) struct Control {
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
+    proxied: Option<Arc<ProxyInfo>>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::tls::TlsInfo>>,
 }
@@ -86,9 +90,16 @@ impl Control {
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
+            proxied: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// With what a proxy has told of the connection.
+    pub(crate) fn with_proxied(mut self, proxied: Option<Arc<ProxyInfo>>) -> Self {
+        self.proxied = proxied;
+        self
     }
 
     /// With what is known of the peer by TLS.
@@ -189,10 +200,18 @@ impl ConnectionHandle {
         self.control.id
     }
 
-    /// The other end's address, where the transport has one.
+    /// The peer's address, where it has one. That of the client, if a proxy has
+    /// [told](Self::proxied).
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.control.peer
+    }
+
+    /// What a proxy has told of the connection, by the [PROXY protocol](crate::proxy), and the
+    /// proxy's own address. `None` if there is no proxy.
+    #[must_use]
+    pub fn proxied(&self) -> Option<&ProxyInfo> {
+        self.control.proxied.as_deref()
     }
 
     /// What is known of the peer by TLS: its certificates among others. `None` without TLS.

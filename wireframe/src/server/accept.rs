@@ -1,21 +1,18 @@
 //! Taking connections, one after the other.
 
 use std::{
-    future::poll_fn,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tracing::field;
-use wireframe_proto::{Escaped, LimitExceeded};
 
 use super::{
     Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
     back_off::BackOff,
-    handle::{Place, Refusal, Seat, Stage},
+    handle::{Place, Refusal, Stage},
+    prepare::{Standing, limited_by, prepare},
 };
 use crate::{
     app::{App, WireframeApp},
@@ -98,67 +95,23 @@ fn start<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     limits: &ConnectionLimits,
 ) {
-    let ip = address.map(|address| address.ip());
-    let mut standing = match handle.check(limits, ip) {
-        Ok(()) => Standing::Admitted(None),
-        Err(limit) => {
-            tracing::debug!(peer = address.map(field::display), %limit, "a connection is refused");
-            match handle.refuse() {
-                Some(refusal) => Standing::Refused(refusal, limit),
-                None => return,
-            }
-        }
+    let admitted = handle.admit(limits, limited_by(&transport, address));
+    let Some(standing) = Standing::of(admitted, address, handle) else {
+        return;
     };
-    let Some(limit) = transport.preparation() else {
+    if transport.preparation().is_none() {
         return begin(app, (transport, address), environment, handle, standing);
-    };
-    if let Standing::Admitted(seat) = &mut standing {
-        *seat = Some(handle.reserve(ip));
     }
-    let (app, environment, handle) = (app.clone(), environment.clone(), handle.clone());
+    let (app, environment, handle, limits) =
+        (app.clone(), environment.clone(), handle.clone(), *limits);
     let tasks = environment.tasks.clone();
     tasks.spawn(async move {
-        let mut transport = transport;
-        match prepare(&mut transport, limit, &environment).await {
-            None => {}
-            Some(Ok(())) => {
-                let accepted = (transport, address);
-                begin(&app, accepted, &environment, &handle, standing);
-            }
-            Some(Err(error)) => {
-                let suppressed = handle.count_unprepared(environment.clock.now());
-                // Who sees the end finds the place free.
-                drop(standing);
-                if let Some(suppressed) = suppressed {
-                    let (peer, error) = (address.map(field::display), Escaped(&error));
-                    tracing::warn!(peer, %error, suppressed, "a handshake failed");
-                }
-            }
+        let mut accepted = (transport, address);
+        let prepared = prepare(&mut accepted, standing, &environment, &handle, &limits).await;
+        if let Some(standing) = prepared {
+            begin(&app, accepted, &environment, &handle, standing);
         }
     });
-}
-
-/// Does what goes before the protocol, for so long; `None` if the server shuts down before.
-async fn prepare<T: Transport>(
-    transport: &mut T,
-    limit: Duration,
-    environment: &Environment,
-) -> Option<io::Result<()>> {
-    let mut shutdown = pin!(environment.tasks.shutdown_token().triggered());
-    let preparing = poll_fn(|cx| match transport.poll_prepare(cx) {
-        Poll::Pending => shutdown.as_mut().poll(cx).map(|()| None),
-        ready @ Poll::Ready(_) => ready.map(Some),
-    });
-    let prepared = environment.clock.timeout(limit, preparing).await;
-    prepared.unwrap_or_else(|elapsed| Some(Err(io::Error::new(io::ErrorKind::TimedOut, elapsed))))
-}
-
-/// What becomes of a connection when it begins.
-enum Standing {
-    /// It is served; with the place that it had while it prepared.
-    Admitted(Option<Seat>),
-    /// It is over a limit, and told so.
-    Refused(Refusal, LimitExceeded),
 }
 
 fn begin<P: Protocol, T: Transport + 'static>(

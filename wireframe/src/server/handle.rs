@@ -35,7 +35,7 @@ struct ServerState {
     connections: HashMap<ConnectionId, ConnectionHandle>,
     /// How many of them each address has, where that is limited.
     addresses: HashMap<IpAddr, usize>,
-    /// Connections that are not ready for the app yet: their handshake is under way.
+    /// Connections that the app does not know of yet: a handshake may be under way.
     preparing: usize,
     /// Connections that never were.
     unprepared: u64,
@@ -60,10 +60,20 @@ impl ServerState {
         self.connections.len() + self.preparing
     }
 
-    fn one_more_of(&mut self, address: Option<IpAddr>) {
-        if let Some(address) = address {
-            *self.addresses.entry(address).or_default() += 1;
-        }
+    /// Counts a connection of an address, if that may have another, and says as which one.
+    fn one_more_of(
+        &mut self,
+        limits: &ConnectionLimits,
+        address: Option<IpAddr>,
+    ) -> Result<Option<IpAddr>, LimitExceeded> {
+        let (Some(most), Some(address)) = (limits.max_per_address, address) else {
+            return Ok(None);
+        };
+        let address = address.to_canonical();
+        let there = self.addresses.get(&address).map_or(1, |there| there + 1);
+        at_most("max_per_address", most, there)?;
+        self.addresses.insert(address, there);
+        Ok(Some(address))
     }
 
     fn one_less_of(&mut self, address: Option<IpAddr>) {
@@ -131,8 +141,8 @@ impl ServerHandle {
         lock(&self.state).connections.len()
     }
 
-    /// How many connections have failed before the app knew of them: their handshake failed
-    /// or took too long.
+    /// How many connections have failed before the app knew of them: their handshake, or the
+    /// header of a proxy, failed or took too long, or their source was not trusted to send one.
     #[must_use]
     pub fn failed_handshakes(&self) -> u64 {
         lock(&self.state).unprepared
@@ -149,19 +159,6 @@ impl ServerHandle {
     /// The protocol has panicked over a new connection; says whether to log that.
     pub(super) fn note_panic(&self, now: Instant) -> Option<u64> {
         lock(&self.state).warned.panics.pass(now)
-    }
-
-    /// A place for a connection that prepares.
-    pub(super) fn reserve(&self, address: Option<IpAddr>) -> Seat {
-        let address = address.map(|address| address.to_canonical());
-        let mut state = lock(&self.state);
-        state.preparing += 1;
-        state.one_more_of(address);
-        Seat {
-            server: self.clone(),
-            address,
-            left: false,
-        }
     }
 
     /// The server has ended.
@@ -190,19 +187,21 @@ impl ServerHandle {
         state.awaits_room
     }
 
-    /// Says which limit one more connection would cross.
-    pub(super) fn check(
+    /// A seat for one more connection, or the limit that it would cross.
+    pub(super) fn admit(
         &self,
         limits: &ConnectionLimits,
         address: Option<IpAddr>,
-    ) -> Result<(), LimitExceeded> {
-        let state = lock(&self.state);
+    ) -> Result<Seat, LimitExceeded> {
+        let mut state = lock(&self.state);
         at_most("max_connections", limits.max_connections, state.taken() + 1)?;
-        let (Some(most), Some(address)) = (limits.max_per_address, address) else {
-            return Ok(());
-        };
-        let there = state.addresses.get(&address.to_canonical());
-        at_most("max_per_address", most, there.map_or(1, |there| there + 1))
+        let address = state.one_more_of(limits, address)?;
+        state.preparing += 1;
+        Ok(Seat {
+            server: self.clone(),
+            address,
+            left: false,
+        })
     }
 
     /// A connection is being refused, if there is room for that.
@@ -235,16 +234,14 @@ impl ServerHandle {
         .await
     }
 
-    /// A connection is there; if it has prepared, its place becomes the connection's.
-    pub(super) fn enter(&self, connection: &ConnectionHandle, seat: Option<Seat>) -> Place {
+    /// A connection is there, and its seat becomes its place.
+    pub(super) fn enter(&self, connection: &ConnectionHandle, mut seat: Seat) -> Place {
         let id = connection.id();
         let mut state = lock(&self.state);
         let stage = state.stage;
         state.connections.insert(id, connection.clone());
-        state.one_more_of(address_of(connection));
-        if let Some(mut seat) = seat {
-            seat.leave(&mut state);
-        }
+        state.preparing -= 1;
+        seat.left = true;
         drop(state);
         match stage {
             Stage::Serving => {}
@@ -254,6 +251,7 @@ impl ServerHandle {
         Place {
             server: self.clone(),
             id,
+            address: seat.address,
         }
     }
 }
@@ -270,6 +268,8 @@ impl fmt::Debug for ServerHandle {
 pub(super) struct Place {
     server: ServerHandle,
     id: ConnectionId,
+    /// The address that it counts for.
+    address: Option<IpAddr>,
 }
 
 impl Place {
@@ -279,7 +279,7 @@ impl Place {
         let Some(gone) = state.connections.remove(&self.id) else {
             return;
         };
-        state.one_less_of(address_of(&gone));
+        state.one_less_of(self.address);
         if state.stage > Stage::Serving {
             state.report.add(reason, undelivered);
         }
@@ -298,18 +298,25 @@ impl Drop for Place {
     }
 }
 
-/// A place for a connection that prepares.
+/// A place for a connection that the app does not know of yet.
 pub(super) struct Seat {
     server: ServerHandle,
+    /// The address that it counts for.
     address: Option<IpAddr>,
     left: bool,
 }
 
 impl Seat {
-    fn leave(&mut self, state: &mut ServerState) {
-        self.left = true;
-        state.preparing -= 1;
-        state.one_less_of(self.address);
+    /// Makes it count for this address, from now on, unless that would cross a limit.
+    pub(super) fn settle(
+        &mut self,
+        limits: &ConnectionLimits,
+        address: Option<IpAddr>,
+    ) -> Result<(), LimitExceeded> {
+        let mut state = lock(&self.server.state);
+        state.one_less_of(self.address.take());
+        self.address = state.one_more_of(limits, address)?;
+        Ok(())
     }
 }
 
@@ -318,9 +325,9 @@ impl Drop for Seat {
         if self.left {
             return;
         }
-        let server = self.server.clone();
-        let mut state = lock(&server.state);
-        self.leave(&mut state);
+        let mut state = lock(&self.server.state);
+        state.preparing -= 1;
+        state.one_less_of(self.address);
         let waiting = state.take_waiting();
         drop(state);
         if let Some(waiting) = waiting {
@@ -336,10 +343,6 @@ impl Drop for Refusal {
     fn drop(&mut self) {
         lock(&self.0.state).refused -= 1;
     }
-}
-
-fn address_of(connection: &ConnectionHandle) -> Option<IpAddr> {
-    connection.peer().map(|peer| peer.ip().to_canonical())
 }
 
 fn at_most(limit: &'static str, most: NonZeroUsize, got: usize) -> Result<(), LimitExceeded> {

@@ -20,7 +20,9 @@ pub struct ConnectionLimits {
     pub max_connections: NonZeroUsize,
     /// What a server does about those beyond [`max_connections`](Self::max_connections).
     pub when_full: WhenFull,
-    /// Most connections of one IP address. Those beyond are always refused. Default none.
+    /// Most connections of one IP address, which is the client's if a
+    /// [proxy](crate::proxy) tells it, and never the proxy's. Those beyond are always refused.
+    /// Default none.
     pub max_per_address: Option<NonZeroUsize>,
 }
 

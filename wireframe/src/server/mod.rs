@@ -4,6 +4,7 @@ mod accept;
 mod back_off;
 mod handle;
 mod limits;
+mod prepare;
 mod report;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;

@@ -14,7 +14,9 @@ use super::{Accepted, Listener};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsAcceptor};
 use crate::{
+    proxy::{Proxied, ProxyInfo, ProxyProtocol},
     rt::{Address, Runtime},
+    sync::Arc,
     transport::Transport,
 };
 
@@ -28,6 +30,9 @@ pub struct ListenOptions {
     /// Whether other sockets may listen on the same TCP address, each with a share of its
     /// connections; all of them must say so. Only on unix. Default no.
     pub reuse_port: bool,
+    /// The PROXY protocol of the connections of this socket, which goes before TLS. Default
+    /// none.
+    pub proxy: Option<ProxyProtocol>,
     /// TLS for the connections of this socket. Default none.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsAcceptor>,
@@ -38,6 +43,7 @@ impl Default for ListenOptions {
         Self {
             backlog: 1024,
             reuse_port: false,
+            proxy: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -51,6 +57,8 @@ pub enum Stream<R: Runtime> {
     /// Over a socket of the file system. Boxed so that the others take no more room.
     #[cfg(unix)]
     Unix(Box<R::UnixStream>),
+    /// One of these behind a proxy. Boxed as well.
+    Proxied(Box<Proxied<Self>>),
     /// TLS over one of these. Boxed as well.
     #[cfg(feature = "tls")]
     Tls(Box<Tls<Self>>),
@@ -62,6 +70,7 @@ macro_rules! either {
             Self::Tcp($inner) => $call,
             #[cfg(unix)]
             Self::Unix($inner) => $call,
+            Self::Proxied($inner) => $call,
             #[cfg(feature = "tls")]
             Self::Tls($inner) => $call,
         }
@@ -70,8 +79,16 @@ macro_rules! either {
 
 impl<R: Runtime> Transport for Stream<R> {
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
+    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
         either!(self, stream => stream.tls())
+    }
+
+    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
+        either!(self, stream => stream.address(socket))
+    }
+
+    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
+        either!(self, stream => stream.proxied())
     }
 
     fn preparation(&self) -> Option<Duration> {
@@ -118,6 +135,7 @@ impl<R: Runtime> fmt::Debug for Stream<R> {
             Self::Tcp(_) => "Tcp(..)",
             #[cfg(unix)]
             Self::Unix(_) => "Unix(..)",
+            Self::Proxied(_) => "Proxied(..)",
             #[cfg(feature = "tls")]
             Self::Tls(_) => "Tls(..)",
         })
@@ -132,6 +150,7 @@ pub(super) struct Sockets<R: Runtime> {
 
 struct Listening<R: Runtime> {
     socket: ListeningSocket<R>,
+    proxy: Option<ProxyProtocol>,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
 }
@@ -180,13 +199,10 @@ impl<R: Runtime> Sockets<R> {
         Err(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(unused_variables, reason = "the rest of them is the socket's")
-    )]
     fn add(&mut self, socket: ListeningSocket<R>, options: &ListenOptions) {
         self.listening.push(Listening {
             socket,
+            proxy: options.proxy.clone(),
             #[cfg(feature = "tls")]
             tls: options.tls.clone(),
         });
@@ -266,13 +282,16 @@ impl<R: Runtime> Listening<R> {
                 .poll_accept(cx)
                 .map_ok(|(stream, address)| (Stream::Unix(Box::new(stream)), address)),
         };
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            return accepted.map(|accepted| {
-                let (stream, address) = accepted?;
-                Ok((Stream::Tls(Box::new(tls.accept(stream)?)), address))
-            });
-        }
-        accepted
+        accepted.map(|accepted| {
+            let (mut stream, address) = accepted?;
+            if let Some(proxy) = &self.proxy {
+                stream = Stream::Proxied(Box::new(proxy.accept(stream, address)));
+            }
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &self.tls {
+                stream = Stream::Tls(Box::new(tls.accept(stream)?));
+            }
+            Ok((stream, address))
+        })
     }
 }

@@ -7,6 +7,7 @@ mod info;
 use std::{
     fmt,
     io::{self, BufRead, IoSlice, Write},
+    net::SocketAddr,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,7 +20,7 @@ pub use self::{
     client::{connect, reconnecting},
     info::TlsInfo,
 };
-use crate::{sync::Arc, transport::Transport};
+use crate::{proxy::ProxyInfo, sync::Arc, transport::Transport};
 pub use rustls;
 
 /// Encrypted bytes that are read at once: a record of TLS, with its header.
@@ -137,11 +138,23 @@ impl<T: Transport> Transport for Tls<T> {
         (!self.connection.is_handshaking()).then(|| Arc::new(TlsInfo::of(&self.connection)))
     }
 
+    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
+        self.stream.address(socket)
+    }
+
+    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
+        self.stream.proxied()
+    }
+
     fn preparation(&self) -> Option<Duration> {
-        Some(self.timeout)
+        let handshake = self.connection.is_handshaking().then_some(self.timeout);
+        self.stream.preparation().or(handshake)
     }
 
     fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stream.preparation().is_some() {
+            return self.stream.poll_prepare(cx);
+        }
         loop {
             ready!(self.send(cx))?;
             if !self.connection.is_handshaking() {
@@ -157,7 +170,7 @@ impl<T: Transport> Transport for Tls<T> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.connection.is_handshaking() {
+        while self.connection.is_handshaking() {
             ready!(self.poll_prepare(cx))?;
         }
         loop {
@@ -180,7 +193,7 @@ impl<T: Transport> Transport for Tls<T> {
         cx: &mut Context<'_>,
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.connection.is_handshaking() {
+        while self.connection.is_handshaking() {
             ready!(self.poll_prepare(cx))?;
         }
         loop {

@@ -39,6 +39,7 @@ mod memory;
 mod panics;
 mod preamble;
 mod programs;
+mod proxies;
 mod pushed;
 mod pushes;
 mod random;

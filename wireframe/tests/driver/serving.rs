@@ -3,13 +3,13 @@
 use std::{
     collections::VecDeque,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
 use wireframe::{
-    PushHandle, WireframeApp,
+    PushHandle, Transport, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
     testing::{Link, Simulation, Spawned, link},
 };
@@ -23,13 +23,23 @@ struct Coming(Arc<Mutex<Queue>>);
 /// Connections, and who waits for one.
 type Queue = (VecDeque<Accepted<Link>>, Option<Waker>);
 
-impl Listener for Coming {
-    type Transport = Link;
+/// Takes them, and puts something over each.
+struct Door<W> {
+    coming: Coming,
+    over: W,
+}
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<Link>>> {
-        let mut coming = self.0.lock().unwrap();
+impl<T, W> Listener for Door<W>
+where
+    T: Transport + 'static,
+    W: FnMut(Link, Option<SocketAddr>) -> T + Send,
+{
+    type Transport = T;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted<T>>> {
+        let mut coming = self.coming.0.lock().unwrap();
         match coming.0.pop_front() {
-            Some(accepted) => Poll::Ready(Ok(accepted)),
+            Some((link, address)) => Poll::Ready(Ok(((self.over)(link, address), address))),
             None => {
                 coming.1 = Some(cx.waker().clone());
                 Poll::Pending
@@ -53,6 +63,15 @@ impl Serving {
     }
 
     pub(crate) fn limited(app: WireframeApp<Text>, limits: ConnectionLimits) -> Self {
+        Self::over(app, limits, |link, _| link)
+    }
+
+    /// Serves over what is made of each connection.
+    pub(crate) fn over<T: Transport + 'static>(
+        app: WireframeApp<Text>,
+        limits: ConnectionLimits,
+        over: impl FnMut(Link, Option<SocketAddr>) -> T + Send + 'static,
+    ) -> Self {
         let (simulation, coming) = (Simulation::new(), Coming::default());
         let (handle, pushes) = (ServerHandle::default(), Arc::<Mutex<Vec<_>>>::default());
         let handles = Arc::clone(&pushes);
@@ -60,7 +79,11 @@ impl Serving {
             handles.lock().unwrap().push(push);
         });
         let environment = simulation.environment();
-        let serve = server::serve(coming.clone(), app, environment, handle.clone(), limits);
+        let door = Door {
+            coming: coming.clone(),
+            over,
+        };
+        let serve = server::serve(door, app, environment, handle.clone(), limits);
         let served = simulation.spawn(async move { serve.await.unwrap() });
         simulation.run();
         Self {

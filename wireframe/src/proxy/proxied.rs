@@ -1,0 +1,211 @@
+//! A transport with a header before all else.
+
+use std::{
+    fmt, io,
+    io::IoSlice,
+    mem,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+
+use super::{ProxyInfo, ProxyProtocol, header::Header};
+use crate::{sync::Arc, transport::Transport};
+
+/// Bytes that are read at once: more than what most headers have.
+const READ: usize = 512;
+
+/// A transport on which the PROXY protocol may go before all else.
+///
+/// A server reads the header before there is a connection for the app. A driver that is given
+/// one without [`poll_prepare`](Transport::poll_prepare) does it with its first read, and does
+/// not know the client's address.
+pub struct Proxied<T> {
+    stream: T,
+    /// The other end of the socket.
+    peer: Option<SocketAddr>,
+    state: State,
+    info: Option<Arc<ProxyInfo>>,
+    timeout: Duration,
+    max_header_len: usize,
+}
+
+enum State {
+    /// The source is not trusted, and may not go on.
+    Refused,
+    /// This much of the header has come.
+    Awaiting(BytesMut),
+    /// What came with the header and is to be read next, if anything.
+    Behind(BytesMut),
+}
+
+impl<T> Proxied<T> {
+    pub(super) fn awaiting(stream: T, peer: Option<SocketAddr>, of: &ProxyProtocol) -> Self {
+        Self::new(stream, peer, State::Awaiting(BytesMut::new()), of)
+    }
+
+    pub(super) fn direct(stream: T, peer: Option<SocketAddr>, of: &ProxyProtocol) -> Self {
+        Self::new(stream, peer, State::Behind(BytesMut::new()), of)
+    }
+
+    pub(super) fn refused(stream: T, peer: Option<SocketAddr>, of: &ProxyProtocol) -> Self {
+        Self::new(stream, peer, State::Refused, of)
+    }
+
+    fn new(stream: T, peer: Option<SocketAddr>, state: State, of: &ProxyProtocol) -> Self {
+        Self {
+            stream,
+            peer,
+            state,
+            info: None,
+            timeout: of.timeout,
+            max_header_len: of.max_header_len,
+        }
+    }
+
+    /// Takes the header, if it has come.
+    fn take_header(&mut self) -> io::Result<bool> {
+        let State::Awaiting(buffer) = &mut self.state else {
+            return Ok(true);
+        };
+        let header = Header::parse(buffer, self.max_header_len);
+        let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let Some((header, len)) = header else {
+            return Ok(false);
+        };
+        let mut behind = mem::take(buffer);
+        behind.advance(len);
+        self.state = State::Behind(behind);
+        let proxy = self.peer;
+        self.info = Some(Arc::new(ProxyInfo { header, proxy }));
+        Ok(true)
+    }
+}
+
+impl<T: Transport> Proxied<T> {
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.take_header()? {
+            let State::Awaiting(buffer) = &mut self.state else {
+                break;
+            };
+            if buffer.len() == buffer.capacity() {
+                buffer.reserve(READ);
+            }
+            if ready!(self.stream.poll_read(cx, buffer))? == 0 {
+                return Poll::Ready(Err(ended(buffer.len())));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Does what was not done before the first read or write.
+    #[inline]
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !matches!(self.state, State::Behind(_)) {
+            ready!(self.poll_prepare(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Transport> Transport for Proxied<T> {
+    fn preparation(&self) -> Option<Duration> {
+        let own = match self.state {
+            State::Refused | State::Awaiting(_) => Some(self.timeout),
+            State::Behind(_) => None,
+        };
+        self.stream.preparation().or(own)
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let State::Refused = self.state {
+            return Poll::Ready(Err(untrusted(self.peer)));
+        }
+        match self.stream.preparation() {
+            Some(_) => self.stream.poll_prepare(cx),
+            None => self.poll_header(cx),
+        }
+    }
+
+    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
+        match (&self.state, &self.info) {
+            (State::Awaiting(_), _) => None,
+            (_, Some(info)) => info.address(),
+            (_, None) => socket,
+        }
+    }
+
+    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
+        self.info.clone()
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
+        self.stream.tls()
+    }
+
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        ready!(self.poll_prepared(cx))?;
+        let behind = match &mut self.state {
+            State::Behind(behind) if !behind.is_empty() => behind,
+            _ => return self.stream.poll_read(cx, buf),
+        };
+        let n = behind.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(behind.get(..n).unwrap_or_default());
+        behind.advance(n);
+        if behind.is_empty() {
+            *behind = BytesMut::new();
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    #[inline]
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_prepared(cx))?;
+        self.stream.poll_write(cx, chunks)
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_close(cx)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl<T> fmt::Debug for Proxied<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxied")
+            .field("peer", &self.peer)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+fn untrusted(peer: Option<SocketAddr>) -> io::Error {
+    let peer = peer.map_or_else(
+        || "a peer without address".to_owned(),
+        |peer| peer.to_string(),
+    );
+    let what = format!("{peer} is not trusted to speak the PROXY protocol");
+    io::Error::new(io::ErrorKind::PermissionDenied, what)
+}
+
+fn ended(after: usize) -> io::Error {
+    let what = format!("the peer ended the connection after {after} bytes of its PROXY header");
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
