@@ -42,6 +42,7 @@ mod payloads;
 mod pushes;
 mod shutdown;
 mod silence;
+mod snapshots;
 mod streams;
 mod support;
 mod tls;

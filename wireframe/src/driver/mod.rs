@@ -383,7 +383,12 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
-        let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| this.run(cx))) {
+        let run = AssertUnwindSafe(|| {
+            let polled = this.run(cx);
+            this.publish();
+            polled
+        });
+        let reason = match std::panic::catch_unwind(run) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(reason)) => reason,
             Err(_) => this.end_after_panic(),

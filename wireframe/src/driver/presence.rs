@@ -3,9 +3,29 @@
 use wireframe_proto::{CloseReason, Event, Shutdown, State};
 
 use super::{Driver, burial};
-use crate::{contain, frame::Protocol, push::DeadLetterReason, transport::Transport};
+use crate::{
+    contain,
+    frame::Protocol,
+    push::{DeadLetterReason, Progress},
+    transport::Transport,
+};
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// Says what the connection is at, at the end of a run.
+    #[inline]
+    pub(super) fn publish(&self) {
+        let stats = self.engine.stats();
+        self.mailbox.control().published().set(&Progress {
+            received: stats.bytes_received,
+            sent: stats.bytes_sent,
+            requests: self.engine.commands_in_flight(),
+            stalled_since: self
+                .engine
+                .output_waits_since()
+                .filter(|_| self.write_blocked),
+        });
+    }
+
     /// Enters the connection where others look for it.
     pub(super) fn register(&self) {
         if let Some(registry) = &self.app.registry {

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
-use super::signal::Signal;
+use super::{published::Published, signal::Signal};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
@@ -73,6 +73,7 @@ pub(crate) struct Control {
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
+    published: Published,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::tls::TlsInfo>>,
 }
@@ -86,6 +87,7 @@ impl Control {
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
+            published: Published::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -102,8 +104,17 @@ impl Control {
         self.id
     }
 
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     pub(crate) fn signal(&self) -> &Signal {
         &self.signal
+    }
+
+    /// What the driver tells of the connection.
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
     }
 
     /// Whether anything is asked of the driver. `SeqCst`, as [`Signal`] asks of a second

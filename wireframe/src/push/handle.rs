@@ -171,6 +171,11 @@ impl<F> PushHandle<F> {
         self.mailbox.push_with_policy(priority, accepted, policy)
     }
 
+    /// The mailbox behind it.
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox<F>> {
+        &self.mailbox
+    }
+
     pub(crate) fn common(&self) -> &Arc<Common<F>> {
         self.mailbox.common()
     }

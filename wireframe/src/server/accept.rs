@@ -48,6 +48,7 @@ pub async fn serve<P: Protocol, L: Listener>(
 ) -> Result<ShutdownReport, BuildError> {
     let app = app.build()?;
     let Environment { clock, tasks } = &environment;
+    handle.begin(clock);
     let mut back_off = BackOff::default();
     let mut in_a_row = 0;
     let mut accept = |cx: &mut Context<'_>| {
@@ -181,7 +182,7 @@ fn begin<P: Protocol, T: Transport + 'static>(
     };
     match standing {
         Standing::Admitted(seat) => {
-            let place = handle.enter(&driver.push_handle().connection(), seat);
+            let place = handle.enter(&driver.push_handle(), seat);
             let served = Served { driver, place };
             environment.tasks.spawn_unabortable(served);
         }

@@ -6,6 +6,7 @@ mod limits;
 mod report;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
+mod snapshot;
 mod sockets;
 #[cfg(unix)]
 mod unix;
@@ -23,6 +24,7 @@ pub use accept::serve;
 pub use handle::ServerHandle;
 pub use limits::{ConnectionLimits, WhenFull};
 pub use report::ShutdownReport;
+pub use snapshot::{ConnectionSnapshot, ServerSnapshot};
 pub use sockets::{ListenOptions, Stream};
 
 use self::sockets::Sockets;

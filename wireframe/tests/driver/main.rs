@@ -48,6 +48,7 @@ mod replies;
 mod rig;
 mod serving;
 mod shutdowns;
+mod snapshots;
 mod threads;
 mod time;
 mod transport;
