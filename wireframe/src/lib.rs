@@ -12,6 +12,7 @@ mod error;
 mod frame;
 #[cfg(all(test, wireframe_loom))]
 mod loom_models;
+mod meter;
 mod payload;
 mod push;
 mod registry;

@@ -133,6 +133,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.at_work = Vec::new();
             self.batch = None;
             self.conversations = None;
+            self.meter.rest();
         }
     }
 }

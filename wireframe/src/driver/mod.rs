@@ -7,6 +7,7 @@ mod failures;
 mod feeds;
 mod hosted;
 mod io;
+mod measure;
 mod memory;
 mod peer_pushes;
 mod pool;
@@ -41,6 +42,7 @@ use crate::{
     client::Caller,
     clock::Clock,
     frame::Protocol,
+    meter::{Meter, Metrics},
     push::{
         Asked, Batch, Buried, Command, Control, DeadLetterReason, Mailbox, PushHandle, Settled,
     },
@@ -118,6 +120,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     conversations: Option<Box<Conversations<P::Frame>>>,
     /// What it holds of the app's budget, once it has held anything.
     holding: Option<Holding>,
+    /// What it has told of the connection.
+    meter: Meter,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -143,15 +147,44 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         address: Option<SocketAddr>,
         environment: &Environment,
     ) -> Self {
-        Self::new(app, transport, Side::Server, address, environment)
+        let metrics = app.shared.metrics.clone();
+        let driver = Self::new(app, transport, Side::Server, address, environment, metrics);
+        driver.metrics().connection_began();
+        driver
     }
 
-    pub(crate) fn new(
+    /// A driver that only says which limit the connection would cross.
+    pub(crate) fn refusing(
+        app: &App<P>,
+        transport: T,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+        limit: LimitExceeded,
+    ) -> Self {
+        let mut driver = Self::uncounted(app, transport, Side::Server, address, environment);
+        driver.engine.close_over_limit(driver.now, limit);
+        driver
+    }
+
+    /// A driver for a connection that is in no metric.
+    pub(crate) fn uncounted(
         app: &App<P>,
         transport: T,
         side: Side,
         address: Option<SocketAddr>,
         environment: &Environment,
+    ) -> Self {
+        let nothing = Metrics::default();
+        Self::new(app, transport, side, address, environment, nothing)
+    }
+
+    fn new(
+        app: &App<P>,
+        transport: T,
+        side: Side,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+        metrics: Metrics,
     ) -> Self {
         let app = Arc::clone(&app.shared);
         let peer = Peer {
@@ -159,7 +192,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             id: next_id(),
             address,
         };
-        let control = Control::new(&peer);
+        let control = Control::new(&peer).with_metrics(metrics);
         #[cfg(feature = "tls")]
         let control = control.with_tls(transport.tls());
         let control = Arc::new(control);
@@ -212,12 +245,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             buried: Buried::default(),
             conversations: None,
             holding: None,
+            meter: Meter::default(),
         }
-    }
-
-    /// Makes this a driver that only says which limit the connection would cross.
-    pub(crate) fn refuse(&mut self, limit: LimitExceeded) {
-        self.engine.close_over_limit(self.now, limit);
     }
 
     /// Makes this the driver of a client.
@@ -385,7 +414,7 @@ impl<P: Protocol, T: Transport> Future for Driver<P, T> {
         let this = self.get_mut();
         let run = AssertUnwindSafe(|| {
             let polled = this.run(cx);
-            this.publish();
+            this.report();
             polled
         });
         let reason = match std::panic::catch_unwind(run) {

@@ -1,6 +1,6 @@
 //! How the world beside the engine learns of a connection, and of its end.
 
-use wireframe_proto::{CloseReason, Event, Shutdown, State};
+use wireframe_proto::{CloseReason, Event, Shutdown, State, Stats};
 
 use super::{Driver, burial};
 use crate::{
@@ -12,9 +12,13 @@ use crate::{
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Says what the connection is at, at the end of a run.
-    #[inline]
-    pub(super) fn publish(&self) {
+    pub(super) fn report(&mut self) {
         let stats = self.engine.stats();
+        self.publish(&stats);
+        contain::run(|| self.measure(&stats));
+    }
+
+    fn publish(&self, stats: &Stats) {
         self.mailbox.control().published().set(&Progress {
             received: stats.bytes_received,
             sent: stats.bytes_sent,
@@ -91,6 +95,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             burial::lose(&self.mailbox, leftovers, &reason);
         });
         contain::run(|| self.log_losses(reason));
+        contain::run(|| self.end_measuring(reason));
         self.holding = None;
     }
 }

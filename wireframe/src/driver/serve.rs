@@ -14,6 +14,7 @@ use crate::{
     conversation::Offer,
     error::WireframeError,
     frame::Protocol,
+    meter::ErrorKind,
     transport::Transport,
 };
 
@@ -217,8 +218,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// A handler whose answer is not sent is done, or has panicked.
     pub(super) fn handled(&mut self, answer: Option<Answer<P>>) {
         match answer {
-            None => self.engine.handle_panic(self.now),
+            None => {
+                self.metrics().handler_panicked();
+                self.engine.handle_panic(self.now);
+            }
             Some(Err(error)) => {
+                self.metrics().error(ErrorKind::of_handler(&error));
                 tracing::warn!(connection = %self.mailbox.control().id(), %error, "a handler failed");
                 task::discard(error);
             }
@@ -247,8 +252,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             Err(Some(frame)) => {
                 // Refused only for a command that has ended; its frame has no place.
-                if let Err(refused) = self.engine.answer(id, frame) {
-                    task::discard(refused);
+                match self.engine.answer(id, frame) {
+                    Ok(()) => self.meter.request_ended(id, self.now),
+                    Err(refused) => task::discard(refused),
                 }
             }
             Err(None) => self.finish(id, End::Complete),
@@ -276,8 +282,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     pub(super) fn finish(&mut self, id: RequestId, end: End<P::Error>) {
+        if matches!(end, End::Panicked) {
+            self.metrics().handler_panicked();
+        }
         // Refused only for a command that has ended already.
-        let _ = self.engine.finish(id, end);
+        if self.engine.finish(id, end).is_ok() {
+            self.meter.request_ended(id, self.now);
+        }
         self.end_conversation(id);
     }
 }

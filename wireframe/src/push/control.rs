@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr};
 use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
 use super::{published::Published, signal::Signal};
-use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
+use crate::{
+    meter::Metrics,
+    sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock},
+};
 
 /// What a [`ConnectionHandle`] has asked of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub(crate) struct Control {
     signal: Signal,
     unhandled_pushes: AtomicU64,
     published: Published,
+    /// What the connection counts with.
+    metrics: Metrics,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::tls::TlsInfo>>,
 }
@@ -88,9 +93,16 @@ impl Control {
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
             published: Published::default(),
+            metrics: Metrics::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// Counting with those metrics.
+    pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// With what is known of the peer by TLS.
@@ -110,6 +122,10 @@ impl Control {
 
     pub(crate) fn signal(&self) -> &Signal {
         &self.signal
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What the driver tells of the connection.

@@ -119,7 +119,8 @@ impl<F> PushHandle<F> {
     pub fn try_push(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
         let accepted = self.mailbox.measure(frame);
         let now = self.mailbox.token_time();
-        self.mailbox.try_enter(priority, accepted, now)?;
+        let entered = self.mailbox.try_enter(priority, accepted, now);
+        entered.map_err(|refused| self.mailbox.count_refused(refused))?;
         self.mailbox.control().signal().unpark();
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::{
     driver::{Driver, Environment},
     error::BuildError,
     frame::Protocol,
+    meter::ErrorKind,
     transport::Transport,
 };
 
@@ -104,6 +105,7 @@ fn start<P: Protocol, T: Transport + 'static>(
         Ok(()) => Standing::Admitted(None),
         Err(limit) => {
             tracing::debug!(?address, %limit, "a connection is refused");
+            app.shared.metrics.error(ErrorKind::Refused);
             match handle.refuse() {
                 Some(refusal) => Standing::Refused(refusal, limit),
                 None => return,
@@ -128,6 +130,7 @@ fn start<P: Protocol, T: Transport + 'static>(
             }
             Some(Err(error)) => {
                 let failed = handle.count_unprepared();
+                app.shared.metrics.error(ErrorKind::HandshakeFailed);
                 // Who sees the end finds the place free.
                 drop(standing);
                 // A flood of them says no more than some of them.
@@ -172,8 +175,14 @@ fn begin<P: Protocol, T: Transport + 'static>(
     standing: Standing,
 ) {
     // It makes the protocol's codec, framing and session: code of the user.
-    let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
-    let Ok(mut driver) = catch_unwind(driver) else {
+    let driver = AssertUnwindSafe(|| match &standing {
+        Standing::Admitted(_) => Driver::server(app, transport, address, environment),
+        Standing::Refused(_, limit) => {
+            Driver::refusing(app, transport, address, environment, *limit)
+        }
+    });
+    let Ok(driver) = catch_unwind(driver) else {
+        app.shared.metrics.error(ErrorKind::ProtocolPanicked);
         tracing::error!(
             ?address,
             "the protocol panicked over a new connection, which is dropped"
@@ -186,8 +195,7 @@ fn begin<P: Protocol, T: Transport + 'static>(
             let served = Served { driver, place };
             environment.tasks.spawn_unabortable(served);
         }
-        Standing::Refused(refusal, limit) => {
-            driver.refuse(limit);
+        Standing::Refused(refusal, _) => {
             environment.tasks.spawn(Refused { driver, refusal });
         }
     }
