@@ -4,6 +4,8 @@ use wireframe_proto::{CloseReason, Instant, Stats};
 
 use super::Driver;
 use crate::{
+    clock::Clock,
+    contain,
     frame::Protocol,
     meter::{ErrorKind, Metrics},
     transport::Transport,
@@ -14,22 +16,22 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.mailbox.control().metrics()
     }
 
-    /// Tells how long the requests took that ended in the turn before.
+    /// Tells how long the requests took that have ended in the turn that ends now.
     #[inline]
-    pub(super) fn tell_latencies(&mut self, now: Instant) {
+    pub(super) fn tell_latencies(&mut self, now: impl FnOnce(&Clock) -> Instant) {
         if self.meter.has_latencies() {
-            self.meter
-                .tell_latencies(self.mailbox.control().metrics(), now);
+            let now = now(&self.surroundings.clock);
+            let Self { meter, mailbox, .. } = self;
+            contain::run(|| meter.tell_latencies(mailbox.control().metrics(), now));
         }
     }
 
-    /// Tells what has changed in a run.
+    /// Tells what has changed in a run. A recorder is foreign code, too.
     #[inline]
     pub(super) fn measure(&mut self, stats: &Stats) {
-        if self.meter.has_latencies() {
-            self.tell_latencies(self.surroundings.clock.now());
-        }
-        self.meter.tell(self.mailbox.control().metrics(), stats);
+        self.tell_latencies(Clock::now);
+        let Self { meter, mailbox, .. } = self;
+        contain::run(|| meter.tell(mailbox.control().metrics(), stats));
     }
 
     /// Tells that the connection has ended, and what of it had not been told.

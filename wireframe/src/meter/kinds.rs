@@ -125,3 +125,68 @@ impl ErrorKind {
         }
     }
 }
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use wireframe_proto::{LimitExceeded, Malformed, Unencodable, UnexpectedEof};
+
+    use super::*;
+
+    #[test]
+    fn each_end_that_is_not_in_good_order_has_a_kind() {
+        // rule: OBS-2
+        let eof = UnexpectedEof {
+            received: 1,
+            missing: None,
+        };
+        let message = CloseReason::MessageEof {
+            received: 1,
+            missing: None,
+        };
+        let limit = LimitExceeded {
+            limit: "max_frame_len",
+            value: 1,
+            got: 2,
+        };
+        for (reason, expected) in [
+            (CloseReason::PeerClosed, None),
+            (CloseReason::Idle, None),
+            (CloseReason::Protocol, None),
+            (CloseReason::Drained, None),
+            (CloseReason::Aborted, None),
+            (CloseReason::UnexpectedEof(eof), Some("unexpected_eof")),
+            (message, Some("unexpected_eof")),
+            (
+                CloseReason::PreambleEof { received: 1 },
+                Some("unexpected_eof"),
+            ),
+            (
+                CloseReason::Malformed(Malformed::new("odd")),
+                Some("malformed"),
+            ),
+            (CloseReason::Limit(limit), Some("limit")),
+            (
+                CloseReason::Unencodable(Unencodable::new("odd")),
+                Some("fragment_refused"),
+            ),
+            (CloseReason::Transport("reset".into()), Some("transport")),
+            (CloseReason::HeartbeatTimedOut, Some("heartbeat_timed_out")),
+            (CloseReason::WriteStalled, Some("write_stalled")),
+            (CloseReason::PreambleTimedOut, Some("preamble_timed_out")),
+            (CloseReason::FrameTimedOut, Some("frame_timed_out")),
+            (CloseReason::MessageTimedOut, Some("message_timed_out")),
+            (CloseReason::BodyTimedOut, Some("body_timed_out")),
+            (CloseReason::DrainTimedOut, Some("drain_timed_out")),
+            (
+                CloseReason::HandlerFailed("disk".into()),
+                Some("handler_failed"),
+            ),
+            (CloseReason::HandlerPanicked, Some("handler_panicked")),
+            (CloseReason::ProtocolPanicked, Some("protocol_panicked")),
+        ] {
+            let kind = ErrorKind::of_end(&reason);
+            let value = kind.map(|kind| ErrorKind::VALUES[kind as usize]);
+            assert_eq!(value, expected, "{reason:?}");
+        }
+    }
+}

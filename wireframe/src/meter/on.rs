@@ -124,10 +124,11 @@ impl Metrics {
     /// So many pushes were accepted, and have ended before the engine saw them.
     pub(crate) fn pushes_lost(&self, high: usize, low: usize) {
         if let Some(handles) = &self.0 {
-            let (high, low) = (high as u64, low as u64);
-            handles.high.pushes.increment(high);
-            handles.low.pushes.increment(low);
-            self.pushes_dropped(Dropped::ConnectionClosed, high + low);
+            let lanes = [(&handles.high, high as u64), (&handles.low, low as u64)];
+            for (lane, lost) in lanes.into_iter().filter(|(_, lost)| *lost > 0) {
+                lane.pushes.increment(lost);
+                self.pushes_dropped(Dropped::ConnectionClosed, lost);
+            }
         }
     }
 }

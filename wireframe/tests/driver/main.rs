@@ -35,6 +35,8 @@ mod idle;
 mod late;
 mod layers;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod panics;
 mod preamble;
 mod programs;
