@@ -120,7 +120,7 @@ fn fail_badly() {
 }
 
 /// Pushes two frames of each priority, of which the second finds no room.
-fn push(push: PushHandle) -> &'static str {
+async fn push(push: PushHandle) -> &'static str {
     for priority in Priority::ALL {
         for _ in 0..2 {
             let frame = Envelope::new(PUSH, "pushed");
