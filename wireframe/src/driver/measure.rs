@@ -5,7 +5,6 @@ use wireframe_proto::{CloseReason, Instant, Stats};
 use super::Driver;
 use crate::{
     clock::Clock,
-    contain,
     frame::Protocol,
     meter::{ErrorKind, Metrics},
     transport::Transport,
@@ -21,17 +20,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn tell_latencies(&mut self, now: impl FnOnce(&Clock) -> Instant) {
         if self.meter.has_latencies() {
             let now = now(&self.surroundings.clock);
-            let Self { meter, mailbox, .. } = self;
-            contain::run(|| meter.tell_latencies(mailbox.control().metrics(), now));
+            let metrics = self.mailbox.control().metrics();
+            self.meter.tell_latencies(metrics, now);
         }
     }
 
-    /// Tells what has changed in a run. A recorder is foreign code, too.
+    /// Tells what has changed in a run.
     #[inline]
     pub(super) fn measure(&mut self, stats: &Stats) {
         self.tell_latencies(Clock::now);
-        let Self { meter, mailbox, .. } = self;
-        contain::run(|| meter.tell(mailbox.control().metrics(), stats));
+        self.meter.tell(self.mailbox.control().metrics(), stats);
     }
 
     /// Tells that the connection has ended, and what of it had not been told.

@@ -64,19 +64,22 @@ impl Latency {
     }
 
     /// Tells of those that have ended in the turn that ends now.
-    pub(super) fn tell(&mut self, histogram: Option<&Histogram>, now: Instant) {
-        let at_once = std::mem::take(&mut self.at_once);
-        let ended = self.others.as_mut().map(|others| &mut others.ended);
-        let others = ended.into_iter().flat_map(|ended| ended.drain(..));
-        let Some(histogram) = histogram else {
-            return;
-        };
+    pub(super) fn tell(&self, histogram: &Histogram, now: Instant) {
         let took = |began| now.saturating_duration_since(began).as_secs_f64();
-        if at_once > 0 {
-            histogram.record_many(took(self.turn), at_once);
+        if self.at_once > 0 {
+            histogram.record_many(took(self.turn), self.at_once);
         }
-        for began in others {
+        let others = self.others.iter();
+        for &began in others.flat_map(|others| &others.ended) {
             histogram.record(took(began));
+        }
+    }
+
+    /// A turn begins.
+    pub(super) fn forget_ended(&mut self) {
+        self.at_once = 0;
+        if let Some(others) = &mut self.others {
+            others.ended.clear();
         }
     }
 

@@ -18,7 +18,7 @@ impl Metrics {
 
     pub(crate) fn error(&self, _: ErrorKind) {}
 
-    pub(crate) fn pushes_dropped(&self, _: Dropped, _: u64) {}
+    pub(crate) fn push_dropped(&self, _: Dropped) {}
 
     pub(crate) fn pushes_lost(&self, _: usize, _: usize) {}
 }

@@ -8,7 +8,7 @@ use ::metrics::{
 };
 
 use super::{Dropped, ErrorKind};
-use crate::sync::Arc;
+use crate::{contain, sync::Arc};
 
 const CONNECTIONS: &str = "wireframe_connections_active";
 const FRAMES: &str = "wireframe_frames_processed_total";
@@ -23,7 +23,7 @@ const ERRORS: &str = "wireframe_errors_total";
 
 /// What a connection counts with: the app's metrics, or nothing.
 #[derive(Clone, Default)]
-pub(crate) struct Metrics(pub(super) Option<Arc<Handles>>);
+pub(crate) struct Metrics(Option<Arc<Handles>>);
 
 /// What each metric is added to. A name is looked up once, when the app is built.
 pub(super) struct Handles {
@@ -89,46 +89,57 @@ impl Metrics {
         })))
     }
 
+    /// Tells something, if there is anything to tell it to. A recorder is foreign code.
+    #[inline]
+    pub(super) fn with(&self, tell: impl FnOnce(&Handles)) {
+        if let Some(handles) = &self.0 {
+            contain::run(|| tell(handles));
+        }
+    }
+
     /// There is a connection more.
     pub(crate) fn connection_began(&self) {
-        if let Some(handles) = &self.0 {
-            handles.connections.increment(1);
-        }
+        self.with(|handles| handles.connections.increment(1));
     }
 
     /// A handler has panicked, or the stream that it answered with.
     pub(crate) fn handler_panicked(&self) {
-        if let Some(handles) = &self.0 {
-            handles.panics.increment(1);
-        }
+        self.with(|handles| handles.panics.increment(1));
     }
 
     /// Something has gone wrong.
     pub(crate) fn error(&self, kind: ErrorKind) {
-        let handles = self.0.as_ref();
-        if let Some(counter) = handles.and_then(|handles| handles.errors.get(kind as usize)) {
-            counter.increment(1);
-        }
+        self.with(|handles| {
+            if let Some(counter) = handles.errors.get(kind as usize) {
+                counter.increment(1);
+            }
+        });
     }
 
-    /// So many pushes were not sent, or not taken.
-    pub(crate) fn pushes_dropped(&self, reason: Dropped, pushes: u64) {
-        let handles = self.0.as_ref();
-        if let Some(counter) = handles.and_then(|handles| handles.dropped.get(reason as usize))
-            && pushes > 0
-        {
-            counter.increment(pushes);
-        }
+    /// A push was not sent, or not taken.
+    pub(crate) fn push_dropped(&self, reason: Dropped) {
+        self.with(|handles| handles.pushes_dropped(reason, 1));
     }
 
     /// So many pushes were accepted, and have ended before the engine saw them.
     pub(crate) fn pushes_lost(&self, high: usize, low: usize) {
-        if let Some(handles) = &self.0 {
+        self.with(|handles| {
             let lanes = [(&handles.high, high as u64), (&handles.low, low as u64)];
             for (lane, lost) in lanes.into_iter().filter(|(_, lost)| *lost > 0) {
                 lane.pushes.increment(lost);
-                self.pushes_dropped(Dropped::ConnectionClosed, lost);
+                handles.pushes_dropped(Dropped::ConnectionClosed, lost);
             }
+        });
+    }
+}
+
+impl Handles {
+    /// So many pushes were not sent, or not taken.
+    pub(super) fn pushes_dropped(&self, reason: Dropped, pushes: u64) {
+        if let Some(counter) = self.dropped.get(reason as usize)
+            && pushes > 0
+        {
+            counter.increment(pushes);
         }
     }
 }

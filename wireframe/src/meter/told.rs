@@ -47,17 +47,17 @@ impl Meter {
 
     /// The turn has ended.
     pub(crate) fn tell_latencies(&mut self, metrics: &Metrics, now: Instant) {
-        let handles = metrics.0.as_deref();
-        self.latency
-            .tell(handles.map(|handles| &handles.latency), now);
+        metrics.with(|handles| self.latency.tell(&handles.latency, now));
+        self.latency.forget_ended();
     }
 
     /// Tells what the engine has counted.
     #[inline]
     pub(crate) fn tell(&mut self, metrics: &Metrics, stats: &Stats) {
-        let Some(handles) = &metrics.0 else {
-            return;
-        };
+        metrics.with(|handles| self.tell_all(handles, stats));
+    }
+
+    fn tell_all(&mut self, handles: &Handles, stats: &Stats) {
         let Stats {
             frames_received,
             frames_sent,
@@ -65,16 +65,15 @@ impl Meter {
         } = *stats;
         tell(&handles.inbound, &mut self.frames_received, frames_received);
         tell(&handles.outbound, &mut self.frames_sent, frames_sent);
-        let pushed = stats.high.accepted | stats.low.accepted;
-        if pushed != 0 {
-            self.tell_pushes(metrics, handles, stats);
+        if stats.high.accepted != 0 || stats.low.accepted != 0 {
+            self.tell_pushes(handles, stats);
         }
         if stats.fragments != FragmentStats::default() {
             self.tell_fragments(handles, &stats.fragments);
         }
     }
 
-    fn tell_pushes(&mut self, metrics: &Metrics, handles: &Handles, stats: &Stats) {
+    fn tell_pushes(&mut self, handles: &Handles, stats: &Stats) {
         let told = self.pushes.get_or_insert_default();
         let lanes = [
             (&handles.high, &mut told.high, &stats.high),
@@ -83,9 +82,9 @@ impl Meter {
         for (lane, told, stats) in lanes {
             tell(&lane.pushes, &mut told.accepted, stats.accepted);
             let unencodable = stats.unencodable - told.unencodable;
-            metrics.pushes_dropped(Dropped::Unencodable, unencodable);
+            handles.pushes_dropped(Dropped::Unencodable, unencodable);
             let ended = stats.connection_ended - told.connection_ended;
-            metrics.pushes_dropped(Dropped::ConnectionClosed, ended);
+            handles.pushes_dropped(Dropped::ConnectionClosed, ended);
             tell_depth(lane, told.queued, stats.queued);
             *told = *stats;
         }
@@ -105,18 +104,10 @@ impl Meter {
         tell(&reassembly.malformed, &mut told.malformed, stats.malformed);
     }
 
-    /// The connection has ended. Nothing of it is under way any more, whatever the engine
-    /// has come to.
+    /// The connection has ended, and nothing of it is under way any more.
     pub(crate) fn end(&mut self, metrics: &Metrics, stats: &Stats) {
         self.tell(metrics, stats);
-        let Some(handles) = &metrics.0 else {
-            return;
-        };
-        handles.connections.decrement(1);
-        if let Some(told) = self.pushes.take() {
-            tell_depth(&handles.high, told.high.queued, 0);
-            tell_depth(&handles.low, told.low.queued, 0);
-        }
+        metrics.with(|handles| handles.connections.decrement(1));
     }
 
     /// Gives up what only a connection with requests under way needs.
@@ -129,8 +120,8 @@ impl Meter {
 #[inline]
 fn tell(counter: &Counter, told: &mut u64, now: u64) {
     if now != *told {
-        counter.increment(now - *told);
-        *told = now;
+        let more = now - std::mem::replace(told, now);
+        counter.increment(more);
     }
 }
 

@@ -29,7 +29,7 @@ impl<F> Mailbox<F> {
             }
             Err(refused) => refused.into_frame(),
         };
-        self.control.metrics().pushes_dropped(Dropped::Policy, 1);
+        self.control.metrics().push_dropped(Dropped::Policy);
         let buried = self.bury(priority, DeadLetterReason::Policy, refused);
         let mut inner = self.lock();
         inner.counted().accepted += 1;
@@ -54,7 +54,7 @@ impl<F> Mailbox<F> {
     /// Counts a refusal whose frame goes back to the caller.
     pub(super) fn count_refused(&self, refused: TryPushError<F>) -> TryPushError<F> {
         if let Some(reason) = Dropped::refused(&refused) {
-            self.control.metrics().pushes_dropped(reason, 1);
+            self.control.metrics().push_dropped(reason);
         }
         refused
     }

@@ -8,15 +8,15 @@ use std::{
 
 use bytes::BytesMut;
 use wireframe::{
-    Clock, Config, Heartbeat, Malformed, Response, Transport, Unencodable, WireframeApp,
-    WireframeError,
+    Clock, CloseReason, Config, Heartbeat, Malformed, Priority, Response, Transport, Unencodable,
+    WireframeApp, WireframeError,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, WhenFull},
     testing::{Fault, Link, Simulation, link},
 };
 
 use super::{Recorder, rig};
 use crate::{
-    rig::{Line, Oops, Rig, Text, config, nonzero, secs, text},
+    rig::{Line, Oops, Rig, Text, config, line, nonzero, secs, text},
     serving::Serving,
 };
 
@@ -183,12 +183,24 @@ fn a_connection_that_is_refused_is_an_error_and_no_connection() {
     let first = serving.connect(LARGE);
     assert_eq!(recorder.moved(), ["connections_active +1"]);
     let second = serving.connect(LARGE);
+    assert_eq!(recorder.moved(), ["errors_total{kind=refused} +1"]);
     drop(second);
     serving.simulation.run();
-    assert_eq!(recorder.moved(), ["errors_total{kind=refused} +1"]);
+    assert!(recorder.moved().is_empty(), "it was no connection");
     drop(first);
     serving.simulation.run();
     assert_eq!(recorder.moved(), ["connections_active -1"]);
+}
+
+#[test]
+fn a_recorder_that_panics_harms_no_connection() {
+    // rule: OBS-2
+    let (mut rig, recorder) = rig(app(|_| {}).route(8, || "fine"), LARGE);
+    recorder.break_down();
+    rig.push.try_push(Priority::Low, line("pushed")).unwrap();
+    assert_eq!(rig.exchange("8"), ["pushed", "8:fine"]);
+    assert_eq!(rig.exchange("1"), ["error: own"]);
+    assert_eq!(rig.reason(), Some(CloseReason::PeerClosed));
 }
 
 /// A transport whose handshake never ends.

@@ -9,7 +9,7 @@ use wireframe::{
 };
 
 use super::rig;
-use crate::rig::{Text, line, nonzero, text};
+use crate::rig::{Text, config, line, nonzero, text, wire};
 
 /// So many frames of each priority, and at most one of them encoded.
 fn app(frames: usize) -> WireframeApp<Text> {
@@ -78,6 +78,39 @@ fn what_is_left_when_a_connection_ends_is_dropped_and_no_depth_is_left() {
         rig.check_account();
         assert!(rig.push.try_push(High, line("late")).is_err());
         assert!(recorder.moved().is_empty(), "the connection was not full");
+    }
+}
+
+#[test]
+fn no_depth_is_left_by_a_connection_whose_protocol_panics() {
+    // rule: OBS-2
+    for panics_in in ["send", "disconnect"] {
+        let protocol = Text {
+            panics_in,
+            ..Text::default()
+        };
+        let high_water = config(|c| c.limits.high_water = nonzero(1));
+        let (mut rig, recorder) = rig(text(&protocol).config(high_water), 1);
+        for priority in [High, Low] {
+            rig.push.try_push(priority, line("a")).unwrap();
+            rig.push.try_push(priority, line("b")).unwrap();
+        }
+        rig.simulation.run();
+        rig.peer.send(&wire("codec panics"));
+        rig.simulation.run();
+        assert!(rig.driver.is_done());
+        let moved = [
+            "connections_active -1",
+            "errors_total{kind=protocol_panicked} +1",
+            "pushes_dropped_total{reason=connection_closed} +4",
+            "pushes_total{priority=high} +2",
+            "pushes_total{priority=low} +2",
+        ];
+        let mut all = recorder.moved();
+        all.retain(|name| !name.starts_with("frames_processed"));
+        assert_eq!(all, moved, "{panics_in}");
+        assert!(recorder.standing().is_empty());
+        rig.check_account();
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use metrics::{
@@ -25,10 +28,12 @@ struct Metric {
     values: Mutex<Vec<f64>>,
     /// What all differences come to.
     total: Mutex<f64>,
+    broken: AtomicBool,
 }
 
 impl Metric {
     fn add(&self, value: f64) {
+        assert!(!self.broken.load(Ordering::Relaxed), "told to");
         *self.sum.lock().unwrap() += value;
         *self.total.lock().unwrap() += value;
     }
@@ -61,6 +66,7 @@ impl GaugeFn for Metric {
 
 impl HistogramFn for Metric {
     fn record(&self, value: f64) {
+        assert!(!self.broken.load(Ordering::Relaxed), "told to");
         self.values.lock().unwrap().push(value);
     }
 }
@@ -86,6 +92,13 @@ impl Recorder {
             }
         }
         moved
+    }
+
+    /// Panics at whatever it is told from now on.
+    pub(super) fn break_down(&self) {
+        for metric in self.metrics.lock().unwrap().values() {
+            metric.broken.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What is not zero of what may fall.
