@@ -104,7 +104,7 @@ fn an_answer_that_does_not_encode_ends_its_request_once() {
     async fn converse(mut client: Conversation<Line>, clock: Clock) {
         clock.sleep(secs(4)).await;
         client.send(line("?")).await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     let app = text(&Text::default())
         .route(1, || line("?"))
