@@ -18,8 +18,9 @@ async fn slow(Inbound(frame): Inbound<Line>, clock: Clock) -> Line {
     frame
 }
 
-/// Three frames, one per second.
+/// Three frames, one per second, after a second.
 async fn stream(clock: Clock) -> Response<Line, Oops> {
+    clock.sleep(secs(1)).await;
     Response::frames(async_stream::stream! {
         for _ in 0..3 {
             clock.sleep(secs(1)).await;
@@ -46,7 +47,7 @@ fn a_request_takes_until_the_last_frame_of_its_answer() {
     for (asked, after, took) in [
         ("1", 0, "[0.0]"),
         ("22", 2, "[2.0]"),
-        ("3", 3, "[3.0]"),
+        ("3", 4, "[4.0]"),
         ("4", 0, "[0.0]"),
     ] {
         rig.ask(asked);
@@ -74,12 +75,19 @@ fn a_handler_that_blocks_its_thread_takes_its_time() {
     };
     let simulation = Simulation::new();
     let app = text(&Text::default())
+        .config(config(|c| c.limits.max_in_flight = Some(nonzero(10))))
         .route(1, block)
+        .route(2, slow)
         .state(simulation.clock().clone());
     let (app, recorder) = measured(app);
     let mut rig = Rig::idle(&app, &simulation, LARGE);
     assert_eq!(rig.exchange("1"), ["done"]);
-    assert_eq!(latencies(&recorder), ["request_latency_seconds [0.25]"]);
+    let took = ["request_latency_seconds [0.25]"];
+    assert_eq!(latencies(&recorder), took);
+    // Also beside one that goes on.
+    rig.ask("2");
+    rig.ask("1");
+    assert_eq!(latencies(&recorder), took);
 }
 
 #[test]
