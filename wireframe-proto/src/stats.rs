@@ -38,6 +38,11 @@ pub struct FragmentStats {
     pub gaps: u64,
     /// Messages that were dropped because they were not whole in time.
     pub timed_out: u64,
+    /// Messages of which a fragment would have crossed a limit, which ended the connection.
+    pub over_limit: u64,
+    /// Messages of which a fragment contradicted what had come before, or came out of its turn
+    /// where a message cannot be dropped alone, which ended the connection.
+    pub malformed: u64,
     /// Fragments that had come before, and were ignored.
     pub duplicates: u64,
     /// Fragments of messages that had been dropped, and were ignored.

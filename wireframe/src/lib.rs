@@ -13,6 +13,7 @@ mod error;
 mod frame;
 #[cfg(all(test, wireframe_loom))]
 mod loom_models;
+mod meter;
 mod payload;
 pub mod proxy;
 mod push;

@@ -13,6 +13,7 @@ mod proxies;
 mod pushes;
 mod shutdown;
 mod silence;
+mod snapshots;
 mod streams;
 mod support;
 mod tls;

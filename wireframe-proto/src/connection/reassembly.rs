@@ -51,10 +51,11 @@ impl<P: WireframeProtocol> Connection<P> {
     #[cold]
     fn check_bounds(&mut self, meta: &FragmentMeta) -> Result<(), CloseReason> {
         let bounds = self.bounds();
-        match &self.reassembler {
+        let checked = match &self.reassembler {
             Some(reassembler) => reassembler.check(meta, &bounds),
             None => Reassembler::default().check(meta, &bounds),
-        }
+        };
+        checked.inspect_err(|reason| self.reassembler.get_or_insert_default().count_fatal(reason))
     }
 
     #[cold]
@@ -68,7 +69,8 @@ impl<P: WireframeProtocol> Connection<P> {
         let (behind, received) = (self.receive.len(), self.counters.bytes_received);
         let before = received.saturating_sub((behind + payload.len()) as u64);
         let from = reassembler.moment(self.now, before);
-        reassembler.take(meta, payload, from, &bounds)
+        let taken = reassembler.take(meta, payload, from, &bounds);
+        taken.inspect_err(|reason| reassembler.count_fatal(reason))
     }
 
     /// Tells the protocol, and then the driver, of a message of which a fragment is missing.

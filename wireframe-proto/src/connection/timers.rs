@@ -99,8 +99,16 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// Since when output waits of which the transport has taken no byte; `None` if none waits.
+    ///
+    /// [`Timeouts::write_stall`](crate::Timeouts::write_stall) after that the connection
+    /// closes, and the goodbye has as long again.
+    pub fn output_waits_since(&self) -> Option<Instant> {
+        (!self.transmit.is_empty()).then_some(self.last_progress)
+    }
+
     fn stall_deadline(&self) -> Option<Instant> {
-        (!self.transmit.is_empty()).then(|| self.last_progress + self.config.timeouts.write_stall)
+        Some(self.output_waits_since()? + self.config.timeouts.write_stall)
     }
 
     /// On the reading clock.

@@ -124,6 +124,14 @@ impl Reassembler {
         self.stats
     }
 
+    /// A fragment was refused, which ends the connection.
+    pub(crate) const fn count_fatal(&mut self, reason: &CloseReason) {
+        match reason {
+            CloseReason::Limit(_) => self.stats.over_limit += 1,
+            _ => self.stats.malformed += 1,
+        }
+    }
+
     /// Bytes allocated for the messages that are not whole.
     pub(crate) const fn allocated(&self) -> usize {
         self.allocated

@@ -32,6 +32,7 @@ use crate::{
     budget::MemoryBudget,
     error::{BuildError, Place},
     frame::Protocol,
+    meter::Metrics,
     push::{Common, DeadLetterSender, ProtocolEncoding, PushLimits},
     registry::SessionRegistry,
     sync::Arc,
@@ -316,6 +317,7 @@ impl<P: Protocol> WireframeApp<P> {
                 rate_limit: self.rate_limit,
                 dead_letters: self.dead_letters,
                 registry: self.registry,
+                metrics: Metrics::register(),
             }),
         })
     }
@@ -346,6 +348,8 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) dead_letters: Option<DeadLetterSender<P::Frame>>,
     pub(crate) registry: Option<SessionRegistry<P::Frame>>,
+    /// Of its connections as a server's.
+    pub(crate) metrics: Metrics,
 }
 
 impl<P: Protocol> Shared<P> {

@@ -124,7 +124,7 @@ impl<P: Protocol> Client<P> {
         address: Option<SocketAddr>,
         environment: &Environment,
     ) -> (Self, Driver<P, T>) {
-        let mut driver = Driver::new(app, transport, Side::Client, address, environment);
+        let mut driver = Driver::uncounted(app, transport, Side::Client, address, environment);
         let inbox = Arc::new(Mutex::new(Inbox::new(app.shared.config.body_bytes())));
         driver.set_caller(Caller::new(Arc::clone(&inbox)));
         let shared = Arc::new(ClientShared {

@@ -60,6 +60,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 pub(super) fn lose<F>(mailbox: &Mailbox<F>, batch: Batch<F>, reason: &DeadLetterReason) {
     let mut settled = batch.as_ended();
     let Batch { high, low, calls } = batch;
+    let metrics = mailbox.control().metrics();
+    metrics.pushes_lost(high.len(), low.len());
     for (priority, frames) in [(Priority::High, high), (Priority::Low, low)] {
         for accepted in frames {
             let bury = || mailbox.bury(priority, reason.clone(), accepted.frame);

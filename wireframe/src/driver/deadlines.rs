@@ -16,6 +16,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     #[inline]
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) {
         self.now = self.mailbox.clock().now();
+        let now = self.now;
+        self.tell_latencies(|_| now);
         if let Some(deadline) = self.due() {
             self.heed(deadline, cx);
         }

@@ -19,6 +19,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         if let Some(place) = self.at_work.get_mut(slot) {
             *place = index;
         }
+        self.meter.request_goes_on(id, self.now);
     }
 
     /// The task that is at work for a command.
@@ -31,6 +32,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// the command's place in flight is another's from now on, and so must theirs be.
     pub(super) fn command_failed(&mut self, id: RequestId) {
         self.end_conversation(id);
+        self.meter.request_ended(id, self.now);
         if let Some(index) = self.at_work(id)
             && let Some(Task::Handler(Serves::Request(_), _)) = self.tasks.get(index)
         {

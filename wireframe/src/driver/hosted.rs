@@ -9,6 +9,7 @@ use wireframe_proto::{
 use crate::{
     app::{Framed, Framing},
     frame::Protocol,
+    meter::ErrorKind,
     push::Mailbox,
     session::Session,
     sync::Arc,
@@ -129,6 +130,8 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
         error: AnswerError<P::Error>,
         ctx: &mut Context<'_, Self>,
     ) -> Reaction<P::Frame> {
+        let metrics = self.mailbox.control().metrics();
+        metrics.error(ErrorKind::of_answer(&error));
         self.hook(ctx, |protocol, ctx| protocol.handle_error(error, ctx))
     }
 

@@ -8,7 +8,7 @@ use std::{
 use wireframe_proto::HalfClose;
 
 use super::{Driver, pool};
-use crate::{frame::Protocol, transport::Transport};
+use crate::{clock::Clock, frame::Protocol, transport::Transport};
 
 /// Chunks offered to one write.
 const CHUNKS: usize = 32;
@@ -151,6 +151,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.at_work = Vec::new();
             self.batch = None;
             self.conversations = None;
+            self.tell_latencies(Clock::now);
+            self.meter.rest();
         }
     }
 }

@@ -7,6 +7,7 @@ mod failures;
 mod feeds;
 mod hosted;
 mod io;
+mod measure;
 mod memory;
 mod peer_pushes;
 mod pool;
@@ -41,6 +42,7 @@ use crate::{
     client::Caller,
     clock::Clock,
     frame::Protocol,
+    meter::{Meter, Metrics},
     push::{
         Asked, Batch, Buried, Command, Control, DeadLetterReason, Mailbox, PushHandle, Settled,
     },
@@ -122,6 +124,8 @@ pub struct Driver<P: Protocol, T: Transport> {
     span: Option<Box<Span>>,
     /// The transport takes no more, and the answers and pushes of this end have to wait.
     output_waits: bool,
+    /// What it has told of the connection.
+    meter: Meter,
 }
 
 /// What a driver is made from, besides its app and transport.
@@ -147,15 +151,44 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         address: Option<SocketAddr>,
         environment: &Environment,
     ) -> Self {
-        Self::new(app, transport, Side::Server, address, environment)
+        let metrics = app.shared.metrics.clone();
+        let driver = Self::new(app, transport, Side::Server, address, environment, metrics);
+        driver.metrics().connection_began();
+        driver
     }
 
-    pub(crate) fn new(
+    /// A driver that only says which limit the connection would cross.
+    pub(crate) fn refusing(
+        app: &App<P>,
+        transport: T,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+        limit: LimitExceeded,
+    ) -> Self {
+        let mut driver = Self::uncounted(app, transport, Side::Server, address, environment);
+        driver.engine.close_over_limit(driver.now, limit);
+        driver
+    }
+
+    /// A driver for a connection that is in no metric.
+    pub(crate) fn uncounted(
         app: &App<P>,
         transport: T,
         side: Side,
         address: Option<SocketAddr>,
         environment: &Environment,
+    ) -> Self {
+        let nothing = Metrics::default();
+        Self::new(app, transport, side, address, environment, nothing)
+    }
+
+    fn new(
+        app: &App<P>,
+        transport: T,
+        side: Side,
+        address: Option<SocketAddr>,
+        environment: &Environment,
+        metrics: Metrics,
     ) -> Self {
         let app = Arc::clone(&app.shared);
         let peer = Peer {
@@ -163,7 +196,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             id: next_id(),
             address: transport.address(address),
         };
-        let control = Control::new(&peer).with_proxied(transport.proxied());
+        let control = Control::new(&peer)
+            .with_metrics(metrics)
+            .with_proxied(transport.proxied());
         #[cfg(feature = "tls")]
         let control = control.with_tls(transport.tls());
         let control = Arc::new(control);
@@ -217,12 +252,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             holding: None,
             span: spans::connection(&peer),
             output_waits: false,
+            meter: Meter::default(),
         }
-    }
-
-    /// Makes this a driver that only says which limit the connection would cross.
-    pub(crate) fn refuse(&mut self, limit: LimitExceeded) {
-        self.engine.close_over_limit(self.now, limit);
     }
 
     /// Makes this the driver of a client.
@@ -390,7 +421,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Takes turns, and ends what outlives the engine when that has ended.
     fn run_to_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| self.run(cx))) {
+        let run = AssertUnwindSafe(|| {
+            let polled = self.run(cx);
+            self.report();
+            polled
+        });
+        let reason = match std::panic::catch_unwind(run) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(reason)) => reason,
             Err(_) => self.end_after_panic(),

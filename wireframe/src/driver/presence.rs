@@ -1,11 +1,35 @@
 //! How the world beside the engine learns of a connection, and of its end.
 
-use wireframe_proto::{CloseReason, Escaped, Event, Fault, Shutdown, State};
+use wireframe_proto::{CloseReason, Escaped, Event, Fault, Shutdown, State, Stats};
 
 use super::{Driver, burial};
-use crate::{contain, frame::Protocol, push::DeadLetterReason, transport::Transport};
+use crate::{
+    contain,
+    frame::Protocol,
+    push::{DeadLetterReason, Progress},
+    transport::Transport,
+};
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
+    /// Says what the connection is at, at the end of a run.
+    pub(super) fn report(&mut self) {
+        let stats = self.engine.stats();
+        self.publish(&stats);
+        self.measure(&stats);
+    }
+
+    fn publish(&self, stats: &Stats) {
+        self.mailbox.control().published().set(&Progress {
+            received: stats.bytes_received,
+            sent: stats.bytes_sent,
+            requests: self.engine.commands_in_flight(),
+            stalled_since: self
+                .engine
+                .output_waits_since()
+                .filter(|_| self.write_blocked),
+        });
+    }
+
     /// Enters the connection where others look for it.
     pub(super) fn register(&self) {
         if let Some(registry) = &self.app.registry {
@@ -71,6 +95,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             burial::lose(&self.mailbox, leftovers, &reason);
         });
         contain::run(|| self.log_end(reason));
+        contain::run(|| self.end_measuring(reason));
         self.holding = None;
     }
 

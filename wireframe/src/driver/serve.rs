@@ -15,6 +15,7 @@ use crate::{
     conversation::Offer,
     error::WireframeError,
     frame::Protocol,
+    meter::ErrorKind,
     response::Response,
     transport::Transport,
 };
@@ -226,8 +227,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// A handler whose answer is not sent is done, or has panicked.
     pub(super) fn handled(&mut self, answer: Option<Answer<P>>) {
         match answer {
-            None => self.engine.handle_panic(self.now),
+            None => {
+                self.metrics().handler_panicked();
+                self.engine.handle_panic(self.now);
+            }
             Some(Err(error)) => {
+                self.metrics().error(ErrorKind::of_handler(&error));
                 if let Some(suppressed) = self.engine.may_warn("handler_failed") {
                     let (connection, error) = (self.mailbox.control().id(), Escaped(&error));
                     tracing::warn!(%connection, %error, suppressed, "a handler failed");
@@ -251,8 +256,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let feed = match response {
             Response::Single(frame) if !converses => {
                 // Refused only for a command that has ended; its frame has no place.
-                if let Err(refused) = self.engine.answer(id, frame) {
-                    task::discard(refused);
+                match self.engine.answer(id, frame) {
+                    Ok(()) => self.meter.request_ended(id, self.now),
+                    Err(refused) => task::discard(refused),
                 }
                 return;
             }
@@ -297,8 +303,13 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     pub(super) fn finish(&mut self, id: RequestId, end: End<P::Error>) {
+        if matches!(end, End::Panicked) {
+            self.metrics().handler_panicked();
+        }
         // Refused only for a command that has ended already.
-        let _ = self.engine.finish(id, end);
+        if self.engine.finish(id, end).is_ok() {
+            self.meter.request_ended(id, self.now);
+        }
         self.end_conversation(id);
     }
 }

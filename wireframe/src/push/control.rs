@@ -4,8 +4,9 @@ use std::{fmt, net::SocketAddr};
 
 use wireframe_proto::{ConnectionId, Heartbeat, Peer};
 
-use super::signal::Signal;
+use super::{published::Published, signal::Signal};
 use crate::{
+    meter::Metrics,
     proxy::ProxyInfo,
     sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock},
 };
@@ -77,6 +78,9 @@ pub(crate) struct Control {
     signal: Signal,
     unhandled_pushes: AtomicU64,
     proxied: Option<Arc<ProxyInfo>>,
+    published: Published,
+    /// What the connection counts with.
+    metrics: Metrics,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::tls::TlsInfo>>,
 }
@@ -91,6 +95,8 @@ impl Control {
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
             proxied: None,
+            published: Published::default(),
+            metrics: Metrics::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -99,6 +105,12 @@ impl Control {
     /// With what a proxy has told of the connection.
     pub(crate) fn with_proxied(mut self, proxied: Option<Arc<ProxyInfo>>) -> Self {
         self.proxied = proxied;
+        self
+    }
+
+    /// Counting with those metrics.
+    pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -113,8 +125,21 @@ impl Control {
         self.id
     }
 
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     pub(crate) fn signal(&self) -> &Signal {
         &self.signal
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What the driver tells of the connection.
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
     }
 
     /// Whether anything is asked of the driver, as far as can be told by one load.

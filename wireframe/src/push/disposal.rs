@@ -8,6 +8,7 @@ use super::{
     mailbox::Mailbox,
     policy::{PushPolicy, Pushed},
 };
+use crate::meter::Dropped;
 
 impl<F> Mailbox<F> {
     /// Queues a frame if there is room, and wakes the driver; else does as the policy says.
@@ -23,9 +24,12 @@ impl<F> Mailbox<F> {
                 return Ok(Pushed::Queued);
             }
             Err(closed @ TryPushError::Closed(_)) => return Err(closed),
-            Err(refused) if policy == PushPolicy::ReturnErrorIfFull => return Err(refused),
+            Err(refused) if policy == PushPolicy::ReturnErrorIfFull => {
+                return Err(self.count_refused(refused));
+            }
             Err(refused) => refused.into_frame(),
         };
+        self.control.metrics().push_dropped(Dropped::Policy);
         let buried = self.bury(priority, DeadLetterReason::Policy, refused);
         // With a dead letter queue it is that which logs its losses.
         let warns = policy == PushPolicy::WarnAndDropIfFull && !self.has_dead_letters();
@@ -48,6 +52,14 @@ impl<F> Mailbox<F> {
             }
         }
         Ok(Pushed::Dropped)
+    }
+
+    /// Counts a refusal whose frame goes back to the caller.
+    pub(super) fn count_refused(&self, refused: TryPushError<F>) -> TryPushError<F> {
+        if let Some(reason) = Dropped::refused(&refused) {
+            self.control.metrics().push_dropped(reason);
+        }
+        refused
     }
 
     pub(crate) fn has_dead_letters(&self) -> bool {

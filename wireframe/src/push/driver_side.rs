@@ -214,6 +214,6 @@ impl<F> Mailbox<F> {
     /// Hooks run inside the driver, which drains before it sleeps: nobody is woken.
     pub(crate) fn hook_push(&self, priority: Priority, frame: F) -> Result<(), F> {
         self.try_enter(priority, self.measure(frame), None)
-            .map_err(super::TryPushError::into_frame)
+            .map_err(|refused| self.count_refused(refused).into_frame())
     }
 }

@@ -128,7 +128,8 @@ impl<F> PushHandle<F> {
     pub fn try_push(&self, priority: Priority, frame: F) -> Result<(), TryPushError<F>> {
         let accepted = self.mailbox.measure(frame);
         let now = self.mailbox.token_time();
-        self.mailbox.try_enter(priority, accepted, now)?;
+        let entered = self.mailbox.try_enter(priority, accepted, now);
+        entered.map_err(|refused| self.mailbox.count_refused(refused))?;
         self.mailbox.control().signal().unpark();
         Ok(())
     }
@@ -178,6 +179,11 @@ impl<F> PushHandle<F> {
             None => self.mailbox.measure(frame),
         };
         self.mailbox.push_with_policy(priority, accepted, policy)
+    }
+
+    /// The mailbox behind it.
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox<F>> {
+        &self.mailbox
     }
 
     pub(crate) fn common(&self) -> &Arc<Common<F>> {

@@ -41,6 +41,24 @@ pub(crate) struct Mailbox<F> {
     pub(super) extras: Option<Box<Extras<F>>>,
 }
 
+/// A mailbox, whatever its frames are.
+pub(crate) trait AnyMailbox: Send + Sync {
+    fn control(&self) -> &Arc<Control>;
+
+    /// Frames of that priority on their way, those already encoded included.
+    fn queued(&self, priority: Priority) -> usize;
+}
+
+impl<F: Send> AnyMailbox for Mailbox<F> {
+    fn control(&self) -> &Arc<Control> {
+        self.control()
+    }
+
+    fn queued(&self, priority: Priority) -> usize {
+        self.queued(priority)
+    }
+}
+
 /// What only the mailbox of an app with a rate limit or a dead letter queue has.
 pub(super) struct Extras<F> {
     is_limited: bool,

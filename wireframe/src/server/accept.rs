@@ -19,6 +19,7 @@ use crate::{
     driver::{Driver, Environment},
     error::BuildError,
     frame::Protocol,
+    meter::ErrorKind,
     transport::Transport,
 };
 
@@ -47,6 +48,7 @@ pub async fn serve<P: Protocol, L: Listener>(
 ) -> Result<ShutdownReport, BuildError> {
     let app = app.build()?;
     let Environment { clock, tasks } = &environment;
+    handle.begin(clock);
     let mut back_off = BackOff::default();
     let mut in_a_row = 0;
     let mut accept = |cx: &mut Context<'_>| {
@@ -96,7 +98,7 @@ fn start<P: Protocol, T: Transport + 'static>(
     limits: &ConnectionLimits,
 ) {
     let admitted = handle.admit(limits, limited_by(&transport, address));
-    let Some(standing) = Standing::of(admitted, address, handle) else {
+    let Some(standing) = Standing::of(admitted, address, handle, &app.shared.metrics) else {
         return;
     };
     if transport.preparation().is_none() {
@@ -107,8 +109,16 @@ fn start<P: Protocol, T: Transport + 'static>(
     let tasks = environment.tasks.clone();
     tasks.spawn(async move {
         let mut accepted = (transport, address);
-        let prepared = prepare(&mut accepted, standing, &environment, &handle, &limits).await;
-        if let Some(standing) = prepared {
+        let metrics = &app.shared.metrics;
+        let prepared = prepare(
+            &mut accepted,
+            standing,
+            &environment,
+            &handle,
+            &limits,
+            metrics,
+        );
+        if let Some(standing) = prepared.await {
             begin(&app, accepted, &environment, &handle, standing);
         }
     });
@@ -122,8 +132,14 @@ fn begin<P: Protocol, T: Transport + 'static>(
     standing: Standing,
 ) {
     // It makes the protocol's codec, framing and session: code of the user.
-    let driver = AssertUnwindSafe(|| Driver::server(app, transport, address, environment));
-    let Ok(mut driver) = catch_unwind(driver) else {
+    let driver = AssertUnwindSafe(|| match &standing {
+        Standing::Admitted(_) => Driver::server(app, transport, address, environment),
+        Standing::Refused(_, limit) => {
+            Driver::refusing(app, transport, address, environment, *limit)
+        }
+    });
+    let Ok(driver) = catch_unwind(driver) else {
+        app.shared.metrics.error(ErrorKind::ProtocolPanicked);
         if let Some(suppressed) = handle.note_panic(environment.clock.now()) {
             let peer = address.map(field::display);
             tracing::error!(
@@ -136,12 +152,11 @@ fn begin<P: Protocol, T: Transport + 'static>(
     };
     match standing {
         Standing::Admitted(seat) => {
-            let place = handle.enter(&driver.push_handle().connection(), seat);
+            let place = handle.enter(&driver.push_handle(), seat);
             let served = Served { driver, place };
             environment.tasks.spawn_unabortable(served);
         }
-        Standing::Refused(refusal, limit) => {
-            driver.refuse(limit);
+        Standing::Refused(refusal, _) => {
             environment.tasks.spawn(Refused { driver, refusal });
         }
     }

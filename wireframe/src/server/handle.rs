@@ -11,10 +11,11 @@ use std::{
 use hashbrown::{HashMap, hash_map::Entry};
 use wireframe_proto::{CloseReason, ConnectionId, Instant, LimitExceeded, Throttle};
 
-use super::{ConnectionLimits, ShutdownReport, WhenFull};
+use super::{ConnectionLimits, ConnectionSnapshot, ServerSnapshot, ShutdownReport, WhenFull};
 use crate::{
+    clock::Clock,
     contain,
-    push::ConnectionHandle,
+    push::{AnyMailbox, ConnectionHandle, PushHandle},
     sync::{Arc, Mutex, lock},
 };
 
@@ -32,7 +33,9 @@ struct ServerState {
     stage: Stage,
     /// That of the future that serves.
     server: Option<Waker>,
-    connections: HashMap<ConnectionId, ConnectionHandle>,
+    /// There while it serves.
+    clock: Option<Clock>,
+    connections: HashMap<ConnectionId, Member>,
     /// How many of them each address has, where that is limited.
     addresses: HashMap<IpAddr, usize>,
     /// Connections that the app does not know of yet: a handshake may be under way.
@@ -54,7 +57,24 @@ struct Warned {
     panics: Throttle,
 }
 
+/// A connection that is served.
+#[derive(Clone)]
+struct Member {
+    mailbox: Arc<dyn AnyMailbox>,
+    since: Instant,
+}
+
+impl Member {
+    fn handle(&self) -> ConnectionHandle {
+        ConnectionHandle::new(Arc::clone(self.mailbox.control()))
+    }
+}
+
 impl ServerState {
+    fn now(&self) -> Instant {
+        self.clock.as_ref().map_or(Instant::ZERO, Clock::now)
+    }
+
     /// Connections that have a place, with those that prepare.
     fn taken(&self) -> usize {
         self.connections.len() + self.preparing
@@ -125,7 +145,7 @@ impl ServerHandle {
         let mut state = lock(&self.state);
         state.stage = state.stage.max(stage);
         let server = state.server.take();
-        let connections: Vec<_> = state.connections.values().cloned().collect();
+        let connections: Vec<_> = state.connections.values().map(Member::handle).collect();
         drop(state);
         if let Some(server) = server {
             contain::wake(server);
@@ -139,6 +159,37 @@ impl ServerHandle {
     #[must_use]
     pub fn connections(&self) -> usize {
         lock(&self.state).connections.len()
+    }
+
+    /// What its connections are at, as each of them was when it last had nothing to do or let
+    /// others run. They notice nothing: the caller alone does the work, in proportion to their
+    /// number.
+    ///
+    /// ```
+    /// use wireframe::server::ServerHandle;
+    ///
+    /// fn report_slow(server: &ServerHandle) {
+    ///     for connection in server.snapshot().connections {
+    ///         if let Some(time) = connection.stalled {
+    ///             println!("{} has taken nothing for {time:?}", connection.id);
+    ///         }
+    ///     }
+    /// }
+    /// # report_slow(&ServerHandle::default());
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> ServerSnapshot {
+        let state = lock(&self.state);
+        let members: Vec<_> = state.connections.values().cloned().collect();
+        let (preparing, failed_handshakes) = (state.preparing, state.unprepared);
+        let now = state.now();
+        drop(state);
+        let look = |member: &Member| ConnectionSnapshot::new(&*member.mailbox, member.since, now);
+        ServerSnapshot {
+            connections: members.iter().map(look).collect(),
+            preparing,
+            failed_handshakes,
+        }
     }
 
     /// How many connections have failed before the app knew of them: their handshake, or the
@@ -159,6 +210,11 @@ impl ServerHandle {
     /// The protocol has panicked over a new connection; says whether to log that.
     pub(super) fn note_panic(&self, now: Instant) -> Option<u64> {
         lock(&self.state).warned.panics.pass(now)
+    }
+
+    /// The server begins to serve.
+    pub(super) fn begin(&self, clock: &Clock) {
+        lock(&self.state).clock = Some(clock.clone());
     }
 
     /// The server has ended.
@@ -235,18 +291,24 @@ impl ServerHandle {
     }
 
     /// A connection is there, and its seat becomes its place.
-    pub(super) fn enter(&self, connection: &ConnectionHandle, mut seat: Seat) -> Place {
-        let id = connection.id();
+    pub(super) fn enter<F: Send + 'static>(
+        &self,
+        connection: &PushHandle<F>,
+        mut seat: Seat,
+    ) -> Place {
+        let mailbox = Arc::clone(connection.mailbox());
+        let id = mailbox.control().id();
         let mut state = lock(&self.state);
         let stage = state.stage;
-        state.connections.insert(id, connection.clone());
+        let since = state.now();
+        state.connections.insert(id, Member { mailbox, since });
         state.preparing -= 1;
         seat.left = true;
         drop(state);
         match stage {
             Stage::Serving => {}
-            Stage::Draining => connection.close(),
-            Stage::Aborting | Stage::Ended => connection.abort(),
+            Stage::Draining => connection.connection().close(),
+            Stage::Aborting | Stage::Ended => connection.connection().abort(),
         }
         Place {
             server: self.clone(),

@@ -8,6 +8,7 @@ mod prepare;
 mod report;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
+mod snapshot;
 mod sockets;
 #[cfg(unix)]
 mod unix;
@@ -25,6 +26,7 @@ pub use accept::serve;
 pub use handle::ServerHandle;
 pub use limits::{ConnectionLimits, WhenFull};
 pub use report::ShutdownReport;
+pub use snapshot::{ConnectionSnapshot, ServerSnapshot};
 pub use sockets::{ListenOptions, Stream};
 
 use self::sockets::Sockets;

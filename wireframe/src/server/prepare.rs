@@ -16,7 +16,11 @@ use super::{
     Accepted, ConnectionLimits, ServerHandle,
     handle::{Refusal, Seat},
 };
-use crate::{driver::Environment, transport::Transport};
+use crate::{
+    driver::Environment,
+    meter::{ErrorKind, Metrics},
+    transport::Transport,
+};
 
 /// The IP address whose limit a connection counts for. None as long as a proxy has not told
 /// it: the proxy's own is that of all its clients.
@@ -39,16 +43,18 @@ pub(super) async fn prepare<T: Transport>(
     environment: &Environment,
     handle: &ServerHandle,
     limits: &ConnectionLimits,
+    metrics: &Metrics,
 ) -> Option<Standing> {
     while let Some(limit) = transport.preparation() {
         match step(transport, limit, environment).await? {
             Ok(()) => {
                 let ip = limited_by(transport, *address);
                 let told = transport.address(*address).or(*address);
-                standing = standing.judged_again(ip, told, handle, limits)?;
+                standing = standing.judged_again(ip, told, handle, limits, metrics)?;
             }
             Err(error) => {
-                unprepared((transport, *address), &error, environment, handle, standing);
+                let accepted = (&*transport, *address);
+                unprepared(accepted, &error, environment, handle, standing, metrics);
                 return None;
             }
         }
@@ -78,6 +84,7 @@ fn unprepared<T: Transport>(
     environment: &Environment,
     handle: &ServerHandle,
     standing: Standing,
+    metrics: &Metrics,
 ) {
     let told = transport.proxied();
     let peer = transport.address(address).or(address).map(field::display);
@@ -86,6 +93,7 @@ fn unprepared<T: Transport>(
         return drop(standing);
     }
     let suppressed = handle.count_unprepared(environment.clock.now());
+    metrics.error(ErrorKind::HandshakeFailed);
     // Who sees the end finds the place free.
     drop(standing);
     if let Some(suppressed) = suppressed {
@@ -117,12 +125,14 @@ impl Standing {
         admitted: Result<Seat, LimitExceeded>,
         address: Option<SocketAddr>,
         handle: &ServerHandle,
+        metrics: &Metrics,
     ) -> Option<Self> {
         match admitted {
             Ok(seat) => Some(Self::Admitted(seat)),
             Err(limit) => {
                 let peer = address.map(field::display);
                 tracing::debug!(peer, %limit, "a connection is refused");
+                metrics.error(ErrorKind::Refused);
                 Some(Self::Refused(handle.refuse()?, limit))
             }
         }
@@ -135,11 +145,12 @@ impl Standing {
         address: Option<SocketAddr>,
         handle: &ServerHandle,
         limits: &ConnectionLimits,
+        metrics: &Metrics,
     ) -> Option<Self> {
         match self {
             Self::Admitted(mut seat) => {
                 let settled = seat.settle(limits, ip);
-                Self::of(settled.map(|()| seat), address, handle)
+                Self::of(settled.map(|()| seat), address, handle, metrics)
             }
             refused @ Self::Refused(..) => Some(refused),
         }

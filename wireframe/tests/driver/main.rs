@@ -36,6 +36,8 @@ mod idle;
 mod late;
 mod layers;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod panics;
 mod preamble;
 mod programs;
@@ -50,6 +52,7 @@ mod replies;
 mod rig;
 mod serving;
 mod shutdowns;
+mod snapshots;
 mod threads;
 mod time;
 mod transport;

@@ -87,6 +87,8 @@ fn a_write_stall_counts_from_the_last_byte_that_was_taken() {
     assert_eq!(link.due(), Some((DeadlineReason::Idle, 500)));
     let _ = link.fill();
     assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 50)));
+    let since = Some(Instant::from_millis(10));
+    assert_eq!(link.connection.output_waits_since(), since);
     link.now = Instant::from_millis(30);
     link.connection
         .push(Priority::Low, Frame::numbered(2))
@@ -99,6 +101,8 @@ fn a_write_stall_counts_from_the_last_byte_that_was_taken() {
     );
     assert_eq!(link.take_bytes(1).len(), 1);
     assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 70)));
+    let since = Some(Instant::from_millis(30));
+    assert_eq!(link.connection.output_waits_since(), since);
     link.pass_until(69);
     assert_eq!(link.connection.state(), State::Active);
     link.pass_until(70);

@@ -134,10 +134,11 @@ fn a_declared_total_is_binding() {
             "message of 6 bytes, declared with 5",
         ),
     ] {
-        let (_, events) = after(&[begin.clone(), rest]);
+        let (receiver, events) = after(&[begin.clone(), rest]);
         let [Event::Closing(CloseReason::Malformed(error))] = &events[..] else {
             panic!("{events:?}");
         };
+        assert_eq!(receiver.stats().fragments.malformed, 1);
         assert_eq!(error.what, what);
     }
     // To have all of it and yet to go on is no error: what follows may be empty.

@@ -22,6 +22,11 @@ fn until_closed(config: Config, units: impl IntoIterator<Item = Vec<u8>>) -> (us
         for event in events(&mut receiver) {
             if let Event::Closing(reason) = event {
                 assert_eq!(receiver.state(), State::Closing);
+                // What concerns a unit by itself is no matter of its message.
+                let of_message =
+                    !matches!(&reason, CloseReason::Limit(l) if l.limit == "max_frame_len");
+                let over_limit = receiver.stats().fragments.over_limit;
+                assert_eq!(over_limit, u64::from(of_message));
                 return (n, reason);
             }
         }
