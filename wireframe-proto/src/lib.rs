@@ -148,6 +148,7 @@ mod stats;
 mod steps;
 mod time;
 mod transmit;
+mod transport_info;
 
 pub use codec::{Codec, EncodeBuffer, FrameBuf};
 pub use config::{
@@ -175,3 +176,4 @@ pub use schedule::{Accepted, RateLimit, Released, SharedUnits, TokenBucket};
 pub use stats::{FragmentStats, PushStats, Stats};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};
+pub use transport_info::TransportInfo;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use wireframe_proto::TransportInfo;
 
 /// A byte stream, as the driver needs it.
 ///
@@ -29,10 +30,11 @@ pub trait Transport: Send + Unpin {
         Poll::Ready(Ok(()))
     }
 
-    /// What is known of the peer by TLS, once the handshake is done. Default nothing.
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
-        None
+    /// What it knows of the peer when there is nothing left to prepare; handlers
+    /// [see](crate::ConnectionHandle::transport_info) it, and hooks. Default nothing. A
+    /// transport over another adds to what that one knows.
+    fn info(&self) -> TransportInfo {
+        TransportInfo::default()
     }
 
     /// Reads into the spare capacity of `buf`, which there is. 0 means that the peer has

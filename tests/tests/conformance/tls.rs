@@ -26,6 +26,7 @@ use crate::support::{Count, echo, never, patient};
 
 scenarios! {
     calls_go_over_tls_and_handlers_see_what_was_agreed
+    hooks_see_what_was_agreed
     a_certificate_that_is_not_trusted_is_refused_and_others_are_served
     a_client_without_a_certificate_is_refused_where_one_is_required
     a_handshake_that_does_not_go_on_ends_at_its_time_limit
@@ -160,6 +161,28 @@ async fn calls_go_over_tls_and_handlers_see_what_was_agreed<R: Runtime>() {
             .any(|bytes| bytes == b"somebody")
     );
     drop(client);
+    server.end().await;
+}
+
+async fn hooks_see_what_was_agreed<R: Runtime>() {
+    // rule: TLS-3
+    let authority = Authority::new();
+    let protocol = Lines::new();
+    let notes = protocol.notes.clone();
+    let app = WireframeApp::with_protocol(protocol);
+    let server = serve::<R, _>(app, authority.server(true)).await;
+    let config = connector(authority.client(Some("somebody")), "db.example");
+    let app = WireframeApp::with_protocol(Lines::new());
+    let client = tls::connect::<R, _>(server.address, &config, app).await;
+    let agreed = notes.find("setup").await;
+    for part in [
+        "peer_certificates: 1,",
+        "alpn_protocol: Some(",
+        "server_name: Some(\"db.example\")",
+    ] {
+        assert!(agreed.contains(part), "{agreed}");
+    }
+    drop(client.expect("both are trusted"));
     server.end().await;
 }
 

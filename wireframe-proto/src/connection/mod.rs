@@ -40,6 +40,7 @@ use crate::{
     stats::{Counters, FragmentStats, Stats},
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
+    transport_info::TransportInfo,
 };
 
 /// What comes of offering a frame: it is given back if it is refused.
@@ -72,6 +73,7 @@ pub struct Connection<P: WireframeProtocol> {
     framing: P::Framing,
     session: P::Session,
     peer: Peer,
+    transport_info: TransportInfo,
     config: Arc<Config>,
     max_in_flight: usize,
 
@@ -242,6 +244,7 @@ impl<P: WireframeProtocol> Connection<P> {
             framing: protocol.framing(),
             session: P::Session::default(),
             peer,
+            transport_info: TransportInfo::default(),
             max_in_flight: config
                 .limits
                 .max_in_flight
@@ -287,6 +290,14 @@ impl<P: WireframeProtocol> Connection<P> {
             protocol,
             config,
         }
+    }
+
+    /// With what the transport knows of the peer, which hooks
+    /// [see](crate::ConnectionContext::transport_info).
+    #[must_use]
+    pub fn with_transport_info(mut self, info: TransportInfo) -> Self {
+        self.transport_info = info;
+        self
     }
 
     /// The protocol.

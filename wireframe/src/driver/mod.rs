@@ -159,10 +159,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             id: next_id(),
             address,
         };
-        let control = Control::new(&peer);
-        #[cfg(feature = "tls")]
-        let control = control.with_tls(transport.tls());
-        let control = Arc::new(control);
+        let info = transport.info();
+        let control = Arc::new(Control::new(&peer).with_transport_info(info.clone()));
         let tasks = TaskSet::new(Arc::clone(&control));
         let mailbox = Mailbox::new(control, Arc::clone(&app.pushes)).with_extras(
             app.rate_limit,
@@ -178,8 +176,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Arc::clone(&mailbox),
         );
         let now = environment.clock.now();
+        let engine = Connection::new(Arc::clone(&app.config), hosted, peer, now);
         Self {
-            engine: Connection::new(Arc::clone(&app.config), hosted, peer, now),
+            engine: engine.with_transport_info(info),
             transport,
             surroundings: Surroundings {
                 session,

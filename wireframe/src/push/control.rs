@@ -1,8 +1,8 @@
 //! What anyone may ask of a connection, whatever its frames are.
 
-use std::{fmt, net::SocketAddr};
+use std::{any::Any, fmt, net::SocketAddr};
 
-use wireframe_proto::{ConnectionId, Heartbeat, Peer};
+use wireframe_proto::{ConnectionId, Heartbeat, Peer, TransportInfo};
 
 use super::signal::Signal;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, lock};
@@ -73,8 +73,7 @@ pub(crate) struct Control {
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
-    #[cfg(feature = "tls")]
-    tls: Option<Arc<crate::tls::TlsInfo>>,
+    transport_info: TransportInfo,
 }
 
 impl Control {
@@ -86,15 +85,12 @@ impl Control {
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
-            #[cfg(feature = "tls")]
-            tls: None,
+            transport_info: TransportInfo::default(),
         }
     }
 
-    /// With what is known of the peer by TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn with_tls(mut self, tls: Option<Arc<crate::tls::TlsInfo>>) -> Self {
-        self.tls = tls;
+    pub(crate) fn with_transport_info(mut self, info: TransportInfo) -> Self {
+        self.transport_info = info;
         self
     }
 
@@ -192,11 +188,17 @@ impl ConnectionHandle {
         self.control.peer
     }
 
+    /// What the [transport](crate::Transport::info) knows of the peer and has that type.
+    #[must_use]
+    pub fn transport_info<T: Any>(&self) -> Option<&T> {
+        self.control.transport_info.get()
+    }
+
     /// What is known of the peer by TLS: its certificates among others. `None` without TLS.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
-        self.control.tls.as_deref()
+        self.transport_info()
     }
 
     /// How many frames the peer pushed that nobody here handled: there was no `on_push`

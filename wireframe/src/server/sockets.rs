@@ -9,6 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
+use wireframe_proto::TransportInfo;
 
 use super::{Accepted, Listener};
 #[cfg(feature = "tls")]
@@ -69,17 +70,16 @@ macro_rules! either {
 }
 
 impl<R: Runtime> Transport for Stream<R> {
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<crate::sync::Arc<crate::tls::TlsInfo>> {
-        either!(self, stream => stream.tls())
-    }
-
     fn preparation(&self) -> Option<Duration> {
         either!(self, stream => stream.preparation())
     }
 
     fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_prepare(cx))
+    }
+
+    fn info(&self) -> TransportInfo {
+        either!(self, stream => stream.info())
     }
 
     #[inline]

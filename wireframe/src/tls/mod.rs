@@ -13,13 +13,14 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use rustls::Connection;
+use wireframe_proto::TransportInfo;
 
 pub use self::{
     acceptor::{TlsAcceptor, TlsConnector},
     client::{connect, reconnecting},
     info::TlsInfo,
 };
-use crate::{sync::Arc, transport::Transport};
+use crate::transport::Transport;
 pub use rustls;
 
 /// Encrypted bytes that are read at once: a record of TLS, with its header.
@@ -133,10 +134,6 @@ impl<T: Transport> Tls<T> {
 }
 
 impl<T: Transport> Transport for Tls<T> {
-    fn tls(&self) -> Option<Arc<TlsInfo>> {
-        (!self.connection.is_handshaking()).then(|| Arc::new(TlsInfo::of(&self.connection)))
-    }
-
     fn preparation(&self) -> Option<Duration> {
         Some(self.timeout)
     }
@@ -153,6 +150,14 @@ impl<T: Transport> Transport for Tls<T> {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
             }
             ready!(self.receive(cx))?;
+        }
+    }
+
+    fn info(&self) -> TransportInfo {
+        let below = self.stream.info();
+        match self.connection.is_handshaking() {
+            true => below,
+            false => below.with(TlsInfo::of(&self.connection)),
         }
     }
 
