@@ -4,25 +4,21 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     num::NonZeroUsize,
-    sync::Arc,
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
-    server::WebPkiClientVerifier,
-};
+use rustls::ClientConnection;
 use wireframe::{
     Client, ConnectionHandle, Envelope, EnvelopeProtocol, WireframeApp,
     rt::Runtime,
     server::{ConnectionLimits, ListenOptions, WhenFull},
     tls::{self, TlsAcceptor, TlsConnector},
 };
-use wireframe_tests::{Lines, Outsider, Serving, aside};
+use wireframe_tests::{Authority, Lines, Outsider, Serving, aside};
 
 use crate::support::{Count, echo, never, patient};
+
+mod openssl;
 
 scenarios! {
     calls_go_over_tls_and_handlers_see_what_was_agreed
@@ -34,77 +30,6 @@ scenarios! {
     a_connection_in_its_handshake_counts_towards_the_limits
     a_drain_ends_with_close_notify
     an_end_inside_a_frame_is_told_without_close_notify
-}
-
-/// Who signs certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
-    }
-
-    fn trusted(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("an authority");
-        Arc::new(roots)
-    }
-
-    fn sign(&self, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-        (certificate.der().clone(), key)
-    }
-
-    /// A server of this authority, which may ask for certificates of it.
-    fn server(&self, clients: bool) -> TlsAcceptor {
-        let (certificate, key) = self.sign("db.example");
-        let config = ServerConfig::builder_with_provider(provider());
-        let config = config.with_safe_default_protocol_versions().expect("some");
-        let config = match clients {
-            true => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(self.trusted(), provider());
-                config.with_client_cert_verifier(verifier.build().expect("an authority"))
-            }
-            false => config.with_no_client_auth(),
-        };
-        let mut config = config
-            .with_single_cert(vec![certificate], key)
-            .expect("a certificate");
-        config.alpn_protocols = vec![b"wireframe".to_vec()];
-        TlsAcceptor::new(Arc::new(config))
-    }
-
-    /// A client that trusts this authority, with a certificate of it if it has a name.
-    fn client(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        let config = ClientConfig::builder_with_provider(provider());
-        let config = config.with_safe_default_protocol_versions().expect("some");
-        let config = config.with_root_certificates(self.trusted());
-        let mut config = match name {
-            Some(name) => {
-                let (certificate, key) = self.sign(name);
-                let config = config.with_client_auth_cert(vec![certificate], key);
-                config.expect("a certificate")
-            }
-            None => config.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"wireframe".to_vec()];
-        Arc::new(config)
-    }
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn connector(config: Arc<ClientConfig>, name: &'static str) -> TlsConnector {
-    TlsConnector::new(config, name.try_into().expect("a name"))
 }
 
 async fn serve<R: Runtime, P: wireframe::Protocol>(
@@ -145,8 +70,8 @@ async fn calls_go_over_tls_and_handlers_see_what_was_agreed<R: Runtime>() {
     let authority = Authority::new();
     let app = WireframeApp::new().route(1, echo).route(2, who);
     let server = serve::<R, _>(app, authority.server(true)).await;
-    let config = authority.client(Some("somebody"));
-    let client = client::<R>(&server, &connector(config, "db.example")).await;
+    let identity = authority.sign("somebody");
+    let client = client::<R>(&server, &authority.connector(Some(&identity))).await;
     let client = client.expect("both are trusted");
     for len in [0, 1, 100, 20_000, 900_000] {
         let payload: Vec<u8> = (0..=250).cycle().take(len).collect();
@@ -171,7 +96,7 @@ async fn hooks_see_what_was_agreed<R: Runtime>() {
     let notes = protocol.notes.clone();
     let app = WireframeApp::with_protocol(protocol);
     let server = serve::<R, _>(app, authority.server(true)).await;
-    let config = connector(authority.client(Some("somebody")), "db.example");
+    let config = authority.connector(Some(&authority.sign("somebody")));
     let app = WireframeApp::with_protocol(Lines::new());
     let client = tls::connect::<R, _>(server.address, &config, app).await;
     let agreed = notes.find("setup").await;
@@ -191,13 +116,14 @@ async fn a_certificate_that_is_not_trusted_is_refused_and_others_are_served<R: R
     let (authority, other) = (Authority::new(), Authority::new());
     let server = WireframeApp::new().route(1, echo);
     let server = serve::<R, _>(server, authority.server(false)).await;
-    let honest = connector(authority.client(None), "db.example");
+    let honest = authority.connector(None);
     let honest = client::<R>(&server, &honest).await.expect("it is trusted");
-    for (config, name) in [
-        (other.client(None), "db.example"),
-        (authority.client(None), "other.example"),
+    let elsewhere = "other.example".try_into().expect("a name");
+    for connector in [
+        other.connector(None),
+        TlsConnector::new(authority.client(None), elsewhere),
     ] {
-        let refused = client::<R>(&server, &connector(config, name)).await;
+        let refused = client::<R>(&server, &connector).await;
         let refused = refused.expect_err("it is not trusted");
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{refused}");
     }
@@ -220,15 +146,9 @@ async fn a_client_without_a_certificate_is_refused_where_one_is_required<R: Runt
     });
     let server = serve::<R, _>(app, authority.server(true)).await;
     let stray = Authority::new().sign("somebody");
-    let strange = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("some")
-        .with_root_certificates(authority.trusted())
-        .with_client_auth_cert(vec![stray.0], stray.1)
-        .expect("a certificate");
-    for config in [authority.client(None), Arc::new(strange)] {
+    for identity in [None, Some(&stray)] {
         // A client learns it with its handshake or behind it.
-        if let Ok(client) = client::<R>(&server, &connector(config, "db.example")).await {
+        if let Ok(client) = client::<R>(&server, &authority.connector(identity)).await {
             let refused = client.call(Envelope::new(1, "")).await;
             refused.expect_err("the server does not know it");
         }
@@ -258,7 +178,7 @@ async fn a_shutdown_does_not_wait_for_a_handshake<R: Runtime>() {
     let server = serve::<R, _>(app, tls).await;
     let silent = Outsider::connect(server.address).await;
     // Behind it in the queue, so that it has been accepted.
-    let honest = connector(authority.client(None), "db.example");
+    let honest = authority.connector(None);
     drop(client::<R>(&server, &honest).await.expect("it is trusted"));
     server.end().await;
     silent.expect_end().await;
@@ -273,7 +193,7 @@ async fn a_connection_in_its_handshake_counts_towards_the_limits<R: Runtime>() {
     let tls = authority.server(false).timeout(Duration::from_secs(3600));
     let app = WireframeApp::new().config(patient()).route(1, echo);
     let server = serve_within::<R, _>(app, tls, limits).await;
-    let connector = connector(authority.client(None), "db.example");
+    let connector = authority.connector(None);
     let silent = Outsider::connect(server.address).await;
     let second = client::<R>(&server, &connector).await;
     let second = second.expect("it shakes hands, to be told why it is refused");
