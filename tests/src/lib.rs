@@ -13,6 +13,7 @@ mod records;
 mod running;
 mod scratch;
 mod time;
+mod warnings;
 
 pub use authority::{Authority, Identity};
 pub use bare::BareCodec;
@@ -29,3 +30,4 @@ pub use records::{
 pub use running::{Handles, Lone, Running, ended, handing_out, narrow, single, start, timed};
 pub use scratch::Scratch;
 pub use time::{on_each_runtime, on_many_threads, on_one_thread, soon};
+pub use warnings::{count_warnings, warnings};

@@ -57,6 +57,12 @@ pub trait Transport: Send + Unpin {
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
+    /// Bytes that it has taken and holds in memory of its own, about. They count as the
+    /// connection's memory, and a peer that lets them wait stalls. Default 0.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Sends on what the transport itself may hold back.
     ///
     /// # Errors

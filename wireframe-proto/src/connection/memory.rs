@@ -16,7 +16,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// read buffer, the peer's messages that are not whole, frames of commands that are
     /// held back and of bodies that wait to be read, and output that was copied, that of a
     /// message that is being split until its last fragment. Buffers count with their
-    /// capacity, frames with the length of their payload.
+    /// capacity, frames with the length of their payload. So does what the transport
+    /// [holds](Self::handle_held).
     ///
     /// What belongs to the application and is only shared does not count: output that is
     /// chained by reference, and frames of answers and pushes. A payload that goes to a
@@ -28,6 +29,7 @@ impl<P: WireframeProtocol> Connection<P> {
             + partial
             + self.commands.waiting_bytes()
             + self.transmit.allocated()
+            + self.held
             + split
     }
 

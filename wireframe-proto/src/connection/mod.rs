@@ -98,6 +98,8 @@ pub struct Connection<P: WireframeProtocol> {
 
     // Outbound.
     transmit: TransmitQueue,
+    /// Bytes that the transport has taken and not handed on.
+    held: usize,
     /// Scratch for one header.
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
@@ -259,6 +261,7 @@ impl<P: WireframeProtocol> Connection<P> {
             stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
+            held: 0,
             header: Vec::new(),
             header_len: 0,
             control: VecDeque::new(),

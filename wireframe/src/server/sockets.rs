@@ -97,6 +97,11 @@ impl<R: Runtime> Transport for Stream<R> {
     }
 
     #[inline]
+    fn held(&self) -> usize {
+        either!(self, stream => stream.held())
+    }
+
+    #[inline]
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_flush(cx))
     }

@@ -3,6 +3,7 @@
 mod acceptor;
 mod client;
 mod info;
+mod records;
 
 use std::{
     fmt,
@@ -15,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use rustls::Connection;
 use wireframe_proto::TransportInfo;
 
+use self::records::Records;
 pub use self::{
     acceptor::{TlsAcceptor, TlsConnector},
     client::{connect, reconnecting},
@@ -32,12 +34,16 @@ const READ: usize = 16 * 1024 + 512;
 /// without [`poll_prepare`](Transport::poll_prepare) does it with its first read. The end of
 /// the transport is the end of the peer's output, whether `close_notify` went before it or
 /// not: frames tell themselves where they end, and within one the end is an error as it is
-/// without TLS.
+/// without TLS. Inside a record the transport has failed.
 pub struct Tls<T> {
     stream: T,
     connection: Box<Connection>,
     /// Read, but not yet decrypted.
     encrypted: BytesMut,
+    /// How far the records that are read have come.
+    records: Records,
+    /// Bytes that were encrypted and not sent, about: as many as before, or none.
+    held: usize,
     /// The transport has ended.
     ended: bool,
     /// `close_notify` was queued.
@@ -52,6 +58,8 @@ impl<T: Transport> Tls<T> {
             stream,
             connection: Box::new(connection),
             encrypted: BytesMut::new(),
+            records: Records::default(),
+            held: 0,
             ended: false,
             closing: false,
             timeout,
@@ -73,11 +81,13 @@ impl<T: Transport> Tls<T> {
             };
             match self.connection.write_tls(&mut output) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                // Never more than there were before, and some are left.
+                Ok(sent) => self.held = self.held.saturating_sub(sent).max(1),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.held = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -96,6 +106,8 @@ impl<T: Transport> Tls<T> {
         }
         let mut input = &*self.encrypted;
         let taken = self.connection.read_tls(&mut input)?;
+        self.records
+            .pass(self.encrypted.get(..taken).unwrap_or_default());
         self.encrypted.advance(taken);
         if let Err(error) = self.connection.process_new_packets() {
             // An alert says why; the peer may not care to hear it.
@@ -117,6 +129,10 @@ impl<T: Transport> Tls<T> {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    if taken == 0 && !self.records.is_between() {
+                        let what = "the peer ended the connection inside a record of TLS";
+                        return Err(io::Error::new(error.kind(), what));
+                    }
                     return Ok(Some(taken));
                 }
                 Err(error) => return Err(error),
@@ -191,6 +207,7 @@ impl<T: Transport> Transport for Tls<T> {
         loop {
             let taken = self.connection.writer().write_vectored(chunks)?;
             if taken > 0 {
+                self.held += taken;
                 // What is not sent now is sent by the next write, or by a flush.
                 if let Poll::Ready(sent) = self.send(cx) {
                     sent?;
@@ -202,6 +219,10 @@ impl<T: Transport> Transport for Tls<T> {
             }
             ready!(self.send(cx))?;
         }
+    }
+
+    fn held(&self) -> usize {
+        self.held
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
