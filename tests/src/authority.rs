@@ -86,15 +86,20 @@ impl Authority {
 
     /// A server of this authority, which may ask for certificates of it.
     pub fn server(&self, clients: bool) -> TlsAcceptor {
-        self.server_as(&self.sign(SERVER), clients)
+        TlsAcceptor::new(self.server_config(clients))
     }
 
     /// A server with an expired certificate.
     pub fn expired_server(&self) -> TlsAcceptor {
-        self.server_as(&self.sign_expired(SERVER), false)
+        TlsAcceptor::new(self.server_config_as(&self.sign_expired(SERVER), false))
     }
 
-    fn server_as(&self, identity: &Identity, clients: bool) -> TlsAcceptor {
+    /// What such a server is configured with.
+    pub fn server_config(&self, clients: bool) -> Arc<ServerConfig> {
+        self.server_config_as(&self.sign(SERVER), clients)
+    }
+
+    fn server_config_as(&self, identity: &Identity, clients: bool) -> Arc<ServerConfig> {
         let config = ServerConfig::builder_with_provider(provider());
         let config = config.with_safe_default_protocol_versions().expect("some");
         let config = match clients {
@@ -109,7 +114,7 @@ impl Authority {
             .with_single_cert(vec![identity.certificate()], identity.key())
             .expect("a certificate");
         config.alpn_protocols = vec![b"wireframe".to_vec()];
-        TlsAcceptor::new(Arc::new(config))
+        Arc::new(config)
     }
 
     /// What a client needs that trusts this authority, and may have a certificate.

@@ -51,8 +51,18 @@ struct Serving {
 impl Serving {
     /// Serves so many peers, over links of so many bytes.
     fn start(tls: &TlsAcceptor, peers: usize, capacity: usize) -> (Self, Vec<Link>) {
+        Self::start_within(NonZeroUsize::MAX, tls, peers, capacity)
+    }
+
+    /// The same within so many bytes of memory.
+    fn start_within(
+        memory: NonZeroUsize,
+        tls: &TlsAcceptor,
+        peers: usize,
+        capacity: usize,
+    ) -> (Self, Vec<Link>) {
         let (simulation, handle) = (Simulation::new(), ServerHandle::default());
-        let (protocol, budget) = (Lines::new(), MemoryBudget::new(NonZeroUsize::MAX));
+        let (protocol, budget) = (Lines::new(), MemoryBudget::new(memory));
         let app = WireframeApp::with_protocol(protocol.clone())
             .memory_budget(&budget)
             .route(1, answer);

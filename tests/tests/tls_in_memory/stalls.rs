@@ -1,6 +1,6 @@
 //! Peers that take nothing: the buffers of TLS do not hide it.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use wireframe::Timeouts;
 use wireframe_tests::{Authority, wire};
@@ -15,8 +15,13 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// A peer that has asked for so many bytes, and takes none of them.
 fn stalled(len: usize) -> (Serving, Peer) {
+    stalled_within(NonZeroUsize::MAX, len)
+}
+
+fn stalled_within(memory: NonZeroUsize, len: usize) -> (Serving, Peer) {
     let authority = Authority::new();
-    let (serving, mut links) = Serving::start(&authority.server(false), 1, LINK);
+    let tls = authority.server(false);
+    let (serving, mut links) = Serving::start_within(memory, &tls, 1, LINK);
     let link = links.pop().expect("one");
     let mut peer = Peer::greeted(&serving, &authority, link);
     peer.send(&wire(&format!("1 {len}")));
@@ -68,5 +73,19 @@ fn a_peer_that_takes_a_little_now_and_then_does_not_stall() {
     drop(peer);
     serving.simulation.run();
     assert_eq!(serving.ends(), ["closed by the peer"]);
+    serving.end();
+}
+
+#[test]
+fn what_tls_holds_for_a_peer_that_takes_nothing_costs_it_the_connection_where_memory_is_short() {
+    // rule: LIM-6
+    let memory = NonZeroUsize::new(30_000).expect("not zero");
+    let (serving, peer) = stalled_within(memory, 40_000);
+    let [end] = &serving.ends()[..] else {
+        panic!("{:?}", serving.ends());
+    };
+    assert!(end.starts_with("memory_budget is 30000"), "{end}");
+    assert_eq!(serving.budget.used(), 0);
+    drop(peer);
     serving.end();
 }

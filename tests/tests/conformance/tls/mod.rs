@@ -1,23 +1,18 @@
 //! TLS, with certificates of both sides: the same on every runtime.
 
-use std::{
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
-    num::NonZeroUsize,
-    time::Duration,
-};
+use std::{io, num::NonZeroUsize, time::Duration};
 
-use rustls::ClientConnection;
 use wireframe::{
-    Client, ConnectionHandle, Envelope, EnvelopeProtocol, WireframeApp,
+    Backoff, CallError, Client, ConnectionHandle, Envelope, EnvelopeProtocol, WireframeApp,
     rt::Runtime,
-    server::{ConnectionLimits, ListenOptions, WhenFull},
+    server::{ConnectionLimits, ListenOptions, Server, WhenFull},
     tls::{self, TlsAcceptor, TlsConnector},
 };
-use wireframe_tests::{Authority, Lines, Outsider, Serving, aside};
+use wireframe_tests::{Authority, Lines, Outsider, Serving, spawn};
 
-use crate::support::{Count, echo, never, patient};
+use crate::support::{Count, echo, patient};
 
+mod ends;
 mod openssl;
 
 scenarios! {
@@ -25,12 +20,14 @@ scenarios! {
     hooks_see_what_was_agreed
     a_certificate_that_is_not_trusted_is_refused_and_others_are_served
     a_client_without_a_certificate_is_refused_where_one_is_required
+    certificates_that_have_expired_are_refused
+    a_client_connects_again_when_its_server_is_there_again
     a_handshake_that_does_not_go_on_ends_at_its_time_limit
-    a_shutdown_does_not_wait_for_a_handshake
     a_connection_in_its_handshake_counts_towards_the_limits
-    a_drain_ends_with_close_notify
-    an_end_inside_a_frame_is_told_without_close_notify
 }
+
+/// How long a handshake may take that is not to end by itself.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 async fn serve<R: Runtime, P: wireframe::Protocol>(
     app: WireframeApp<P>,
@@ -159,6 +156,67 @@ async fn a_client_without_a_certificate_is_refused_where_one_is_required<R: Runt
     assert_eq!(begun.now(), 0, "the app has seen a connection");
 }
 
+async fn certificates_that_have_expired_are_refused<R: Runtime>() {
+    // rule: TLS-2
+    let authority = Authority::new();
+    let tls = authority.expired_server();
+    let server = serve::<R, _>(WireframeApp::new(), tls).await;
+    let refused = client::<R>(&server, &authority.connector(None)).await;
+    let refused = refused.expect_err("it is out of date");
+    assert!(refused.to_string().contains("expired"), "{refused}");
+    server.end().await;
+
+    let protocol = Lines::new();
+    let notes = protocol.notes.clone();
+    let app = WireframeApp::with_protocol(protocol);
+    let server = serve::<R, _>(app, authority.server(true)).await;
+    let stale = authority.sign_expired("somebody");
+    // A client learns it with its handshake or behind it.
+    if let Ok(client) = client::<R>(&server, &authority.connector(Some(&stale))).await {
+        let refused = client.call(Envelope::new(1, "")).await;
+        refused.expect_err("it is out of date");
+    }
+    let handle = server.handle.clone();
+    server.end().await;
+    assert_eq!(handle.failed_handshakes(), 1);
+    assert!(notes.all().is_empty(), "{:?}", notes.all());
+}
+
+async fn a_client_connects_again_when_its_server_is_there_again<R: Runtime>() {
+    // rule: TLS-1, CLI-6
+    let authority = Authority::new();
+    let app = || WireframeApp::new().route(1, echo);
+    let server = serve::<R, _>(app(), authority.server(true)).await;
+    let address = server.address;
+    let identity = authority.sign("somebody");
+    let tls = authority.connector(Some(&identity));
+    let client = tls::reconnecting::<R, _>(address, tls, WireframeApp::new());
+    let backoff = Backoff::new().with_first(Duration::from_millis(1));
+    let client = client.expect("fit to serve").with_backoff(backoff);
+    let reply = client.call(Envelope::new(1, "before")).await;
+    assert_eq!(reply.expect("an echo").payload, "before");
+    server.end().await;
+    // A call may still meet the end of the connection before.
+    let asking = spawn::<R, _>(async move {
+        loop {
+            match client.call(Envelope::new(1, "behind")).await {
+                Ok(reply) => break reply,
+                Err(CallError::Closed(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    let mut options = ListenOptions::default();
+    options.tls = Some(authority.server(true));
+    let server = Server::<R>::bind_with(address, &options).await;
+    let server = server.expect("the port is free again");
+    let handle = server.handle();
+    let served = spawn::<R, _>(server.serve(app()));
+    assert_eq!(asking.join().await.payload, "behind");
+    handle.shutdown();
+    served.join().await.expect("fit to serve");
+}
+
 async fn a_handshake_that_does_not_go_on_ends_at_its_time_limit<R: Runtime>() {
     // rule: TLS-2
     let authority = Authority::new();
@@ -170,27 +228,13 @@ async fn a_handshake_that_does_not_go_on_ends_at_its_time_limit<R: Runtime>() {
     server.end().await;
 }
 
-async fn a_shutdown_does_not_wait_for_a_handshake<R: Runtime>() {
-    // rule: TLS-2
-    let authority = Authority::new();
-    let tls = authority.server(false).timeout(Duration::from_secs(3600));
-    let app = WireframeApp::new().config(patient()).route(1, echo);
-    let server = serve::<R, _>(app, tls).await;
-    let silent = Outsider::connect(server.address).await;
-    // Behind it in the queue, so that it has been accepted.
-    let honest = authority.connector(None);
-    drop(client::<R>(&server, &honest).await.expect("it is trusted"));
-    server.end().await;
-    silent.expect_end().await;
-}
-
 async fn a_connection_in_its_handshake_counts_towards_the_limits<R: Runtime>() {
     // rule: TLS-2, LIM-4
     let authority = Authority::new();
     let mut limits = ConnectionLimits::default();
     limits.max_connections = NonZeroUsize::MIN;
     limits.when_full = WhenFull::Refuse;
-    let tls = authority.server(false).timeout(Duration::from_secs(3600));
+    let tls = authority.server(false).timeout(FOREVER);
     let app = WireframeApp::new().config(patient()).route(1, echo);
     let server = serve_within::<R, _>(app, tls, limits).await;
     let connector = authority.connector(None);
@@ -207,58 +251,5 @@ async fn a_connection_in_its_handshake_counts_towards_the_limits<R: Runtime>() {
     let reply = third.call(Envelope::new(1, "there is room")).await;
     assert_eq!(reply.expect("an echo").payload, "there is room");
     drop(third);
-    server.end().await;
-}
-
-/// A blocking client that knows nothing of the library, past its handshake.
-fn blocking(
-    authority: &Authority,
-    address: SocketAddr,
-) -> rustls::StreamOwned<ClientConnection, TcpStream> {
-    let name = "db.example".try_into().expect("a name");
-    let connection = ClientConnection::new(authority.client(None), name).expect("fit");
-    let socket = TcpStream::connect(address).expect("a server listens");
-    let patience = Some(Duration::from_secs(20));
-    socket.set_read_timeout(patience).expect("not zero");
-    rustls::StreamOwned::new(connection, socket)
-}
-
-async fn a_drain_ends_with_close_notify<R: Runtime>() {
-    // rule: TLS-4
-    let authority = Authority::new();
-    let app = WireframeApp::with_protocol(Lines::new()).config(patient());
-    let server = serve::<R, _>(app, authority.server(false)).await;
-    let (handle, address) = (server.handle.clone(), server.address);
-    let read = aside(move || {
-        let mut peer = blocking(&authority, address);
-        let mut first = [0; 4];
-        peer.read_exact(&mut first).expect("it is greeted");
-        handle.shutdown();
-        // An end without `close_notify` would be `UnexpectedEof`.
-        peer.read_to_end(&mut Vec::new())
-    });
-    read.await.expect("an orderly end");
-    server.end().await;
-}
-
-async fn an_end_inside_a_frame_is_told_without_close_notify<R: Runtime>() {
-    // rule: TLS-4, SHUT-6
-    let authority = Authority::new();
-    let protocol = Lines::new();
-    let app = WireframeApp::with_protocol(protocol).state(Count::default());
-    let app = app.config(patient()).route(7, never);
-    let server = serve::<R, _>(app, authority.server(false)).await;
-    let address = server.address;
-    let read = aside(move || {
-        let mut peer = blocking(&authority, address);
-        peer.write_all(b"\0\0\0\x051hi").expect("it takes bytes");
-        peer.sock.shutdown(std::net::Shutdown::Write).expect("up");
-        let mut all = Vec::new();
-        peer.read_to_end(&mut all).map(|_| all)
-    });
-    let read = read.await.expect("an orderly end");
-    let goodbye = b"goodbye: peer closed inside a frame: 2 of 5 payload bytes missing";
-    let told = read.windows(goodbye.len()).any(|bytes| bytes == goodbye);
-    assert!(told, "{}", String::from_utf8_lossy(&read));
     server.end().await;
 }
