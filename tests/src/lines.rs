@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use wireframe::{
     AnswerError, CloseReason, Codec, Context, FragmentMeta, FragmentStrategy, Frame, FrameBuf,
     LengthDelimited, Malformed, Outcome, PayloadFrame, Preamble, Priority, ProtocolError, Reaction,
-    Role, Unencodable, View, WireframeProtocol,
+    Role, Unencodable, View, WireframeProtocol, tls::TlsInfo,
 };
 
 /// A frame. What it begins with says what it is: a digit is the route of a request, `^` and
@@ -156,7 +156,10 @@ impl<S: FragmentStrategy<Line> + Clone> WireframeProtocol for Lines<S> {
     }
 
     fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {
-        self.note("setup", "");
+        match ctx.transport_info::<TlsInfo>() {
+            Some(tls) => self.note("setup", format_args!("{tls:?}")),
+            None => self.note("setup", ""),
+        }
         let room = ctx.push(Priority::High, line("hello"));
         room.expect("the first frame fits");
     }

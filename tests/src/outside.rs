@@ -98,6 +98,13 @@ impl Outsider {
         assert!(rest.is_empty(), "expected the end, got {rest:?}");
     }
 
+    /// Expects that the server breaks the connection off: an end, or a reset.
+    pub async fn expect_broken(&self) {
+        if let Ok(rest) = self.take_all().await {
+            assert!(rest.is_empty(), "expected the end, got {rest:?}");
+        }
+    }
+
     /// What the next unit encloses; `None` at the end between two units.
     pub async fn next_unit(&self) -> Option<Vec<u8>> {
         let unit = self.with(|mut stream| {

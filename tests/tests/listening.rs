@@ -1,7 +1,7 @@
 //! Where servers listen, and when they stop to.
 #![cfg(unix)]
 
-use std::{fs, io, net::SocketAddr, os::unix::net::UnixListener, path::PathBuf};
+use std::{fs, io, net::SocketAddr, os::unix::net::UnixListener};
 
 use tokio::{io::AsyncWriteExt, net::UnixStream};
 use wireframe::{
@@ -10,31 +10,11 @@ use wireframe::{
     rt::Address,
     server::{ListenOptions, ServerHandle, ShutdownReport},
 };
-use wireframe_tests::{on_each_runtime, soon};
+use wireframe_tests::{Scratch, on_each_runtime, soon};
 use wireframe_tokio::{Server, Tokio, connect, environment};
 
-/// A path that nobody else uses, gone at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let thread = format!("{:?}", std::thread::current().id());
-        let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
-        let name = format!("wireframe-{name}-{}-{thread}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_file(&path);
-        Self(path)
-    }
-
-    fn address(&self) -> Address {
-        Address::unix(&self.0)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+fn address(file: &Scratch) -> Address {
+    Address::unix(file.as_ref())
 }
 
 async fn echoes(address: impl Into<Address>) {
@@ -56,21 +36,21 @@ fn serve(server: Server) -> (ServerHandle, tokio::task::JoinHandle<ShutdownRepor
 fn one_server_listens_over_tcp_and_in_the_file_system() {
     on_each_runtime(|| async {
         let file = Scratch::new("several");
-        let server = Server::bind(file.address()).await.expect("a new file");
+        let server = Server::bind(address(&file)).await.expect("a new file");
         let none = server.local_addr().expect_err("no TCP yet");
         assert_eq!(none.kind(), io::ErrorKind::AddrNotAvailable);
         let server = server.and_bind("127.0.0.1:0").await.expect("a port");
         let server = server.and_bind("localhost:0").await.expect("a port");
         let first = server.local_addr().expect("it listens");
         let addresses: Vec<_> = server.addresses().collect();
-        assert_eq!(addresses[..2], [file.address(), first.into()]);
+        assert_eq!(addresses[..2], [address(&file), first.into()]);
         let (handle, served) = serve(server);
         for address in addresses {
             echoes(address).await;
         }
         handle.shutdown();
         soon("the end", served).await.expect("no panic");
-        assert!(!file.0.exists(), "the file is still there");
+        assert!(!file.as_ref().exists(), "the file is still there");
     });
 }
 
@@ -78,22 +58,22 @@ fn one_server_listens_over_tcp_and_in_the_file_system() {
 fn a_file_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
     on_each_runtime(|| async {
         let file = Scratch::new("stale");
-        drop(UnixListener::bind(&file.0).expect("a new file"));
-        assert!(file.0.exists());
-        let (handle, served) = serve(Server::bind(file.address()).await.expect("it is stale"));
-        echoes(file.address()).await;
-        let error = Server::bind(file.address())
+        drop(UnixListener::bind(&file).expect("a new file"));
+        assert!(file.as_ref().exists());
+        let (handle, served) = serve(Server::bind(address(&file)).await.expect("it is stale"));
+        echoes(address(&file)).await;
+        let error = Server::bind(address(&file))
             .await
             .expect_err("it is in use");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        echoes(file.address()).await;
+        echoes(address(&file)).await;
         handle.shutdown();
         soon("the end", served).await.expect("no panic");
 
-        fs::write(&file.0, "no socket").expect("a file");
-        let error = Server::bind(file.address()).await.expect_err("no socket");
+        fs::write(&file, "no socket").expect("a file");
+        let error = Server::bind(address(&file)).await.expect_err("no socket");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(fs::read(&file.0).expect("a file"), b"no socket");
+        assert_eq!(fs::read(&file).expect("a file"), b"no socket");
     });
 }
 
@@ -105,7 +85,7 @@ fn whoever_connects_in_the_file_system_may_say_who_it_speaks_for() {
         let mut options = ListenOptions::default();
         let nobody: [Network; 0] = [];
         options.proxy = Some(ProxyProtocol::from_sources(nobody));
-        let server = Server::bind_with(file.address(), &options).await;
+        let server = Server::bind_with(address(&file), &options).await;
         let server = server.expect("a new file");
         let handle = server.handle();
         let app = WireframeApp::new().route(1, |connection: ConnectionHandle| {
@@ -114,7 +94,7 @@ fn whoever_connects_in_the_file_system_may_say_who_it_speaks_for() {
                 .map_or_else(String::new, |peer| peer.to_string())
         });
         let served = tokio::spawn(async move { server.serve(app).await.expect("a fit app") });
-        let stream = UnixStream::connect(&file.0).await.expect("a server");
+        let stream = UnixStream::connect(&file).await.expect("a server");
         let mut stream = Tokio(stream);
         let client = SocketAddr::from(([203, 0, 113, 7], 4321));
         let header = Header::tcp(client, client).to_v1();

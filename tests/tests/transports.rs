@@ -11,15 +11,16 @@ async fn echo(body: Bytes) -> Bytes {
 
 /// Serves a client over a pipe that holds so many bytes.
 async fn echo_through_a_pipe_of(bytes: usize) {
+    // ANCHOR: pipe
     let (here, there) = tokio::io::duplex(bytes);
     let app = WireframeApp::new().route(1, echo).build().expect("fit");
     let environment = environment();
     let server = Driver::server(&app, Tokio(there), None, &environment);
-    assert_eq!(server.push_handle().connection().peer(), None);
     let server = tokio::spawn(server);
     let app = WireframeApp::new().build().expect("fit");
     let (client, driver) = Client::new(&app, Tokio(here), None, &environment);
     let driver = tokio::spawn(driver);
+    // ANCHOR_END: pipe
     for len in [0, 1, 100, 5_000, 200_000] {
         let payload: Vec<u8> = (0..=250).cycle().take(len).collect();
         let reply = soon("a reply", client.call(Envelope::new(1, payload.clone()))).await;

@@ -1,6 +1,6 @@
 //! What hooks see of their connection, and ask of it.
 
-use core::fmt;
+use core::{any::Any, fmt};
 
 use crate::{
     error::Rejected,
@@ -10,6 +10,7 @@ use crate::{
     protocol::RequestInfo,
     throttle::Warnings,
     time::Instant,
+    transport_info::TransportInfo,
 };
 
 /// Takes what a hook pushes.
@@ -29,6 +30,7 @@ pub trait PushSink<F> {
 pub struct ConnectionContext<'a, F, S> {
     pub(crate) session: &'a mut S,
     pub(crate) peer: &'a Peer,
+    pub(crate) transport_info: &'a TransportInfo,
     pub(crate) request: Option<RequestInfo>,
     pub(crate) in_flight: usize,
     pub(crate) now: Instant,
@@ -55,6 +57,12 @@ impl<F, S> ConnectionContext<'_, F, S> {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         self.peer
+    }
+
+    /// What the transport knows of the peer and has that type: its certificates, say.
+    #[must_use]
+    pub fn transport_info<T: Any>(&self) -> Option<&T> {
+        self.transport_info.get()
     }
 
     /// The command that the hook is about, if it is about one.
@@ -134,6 +142,7 @@ impl<F, S> ConnectionContext<'_, F, S> {
         ConnectionContext {
             session,
             peer: self.peer,
+            transport_info: self.transport_info,
             request: self.request,
             in_flight: self.in_flight,
             now: self.now,

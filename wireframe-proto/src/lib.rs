@@ -150,6 +150,7 @@ mod steps;
 mod throttle;
 mod time;
 mod transmit;
+mod transport_info;
 
 pub use codec::{Codec, EncodeBuffer, FrameBuf};
 pub use config::{
@@ -179,3 +180,4 @@ pub use stats::{FragmentStats, PushStats, Stats};
 pub use throttle::Throttle;
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};
+pub use transport_info::TransportInfo;

@@ -68,5 +68,5 @@ pub use wireframe_proto::{
     Fault, FragmentLimits, FragmentMeta, FragmentStrategy, FrameBuf, HalfClose, Heartbeat,
     LenFlag32K, LenSeq16M, LengthDelimited, Limits, Malformed, Multiplexed, Outcome, Peer,
     Preamble, PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo,
-    Role, Side, Timeouts, Unencodable, View, WireframeProtocol,
+    Role, Side, Timeouts, TransportInfo, Unencodable, View, WireframeProtocol,
 };

@@ -8,8 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-
-use crate::{proxy::ProxyInfo, sync::Arc};
+use wireframe_proto::TransportInfo;
 
 /// A byte stream, as the driver needs it.
 ///
@@ -40,15 +39,11 @@ pub trait Transport: Send + Unpin {
         socket
     }
 
-    /// What a proxy has told of the connection. Default nothing.
-    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
-        None
-    }
-
-    /// What is known of the peer by TLS, once the handshake is done. Default nothing.
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
-        None
+    /// What it knows of the peer when there is nothing left to prepare; handlers
+    /// [see](crate::ConnectionHandle::transport_info) it, and hooks. Default nothing. A
+    /// transport over another adds to what that one knows.
+    fn info(&self) -> TransportInfo {
+        TransportInfo::default()
     }
 
     /// Reads into the spare capacity of `buf`, which there is. 0 means that the peer has
@@ -70,6 +65,12 @@ pub trait Transport: Send + Unpin {
         cx: &mut Context<'_>,
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
+
+    /// Bytes that it has taken and holds in memory of its own, about. They count as the
+    /// connection's memory, and a peer that lets them wait stalls. Default 0.
+    fn held(&self) -> usize {
+        0
+    }
 
     /// Sends on what the transport itself may hold back.
     ///

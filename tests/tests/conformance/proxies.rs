@@ -13,11 +13,11 @@ use wireframe::{
     rt::Runtime,
     server::{ConnectionLimits, ListenOptions},
 };
-use wireframe_tests::{Lines, Outsider, Serving, aside, wire};
+use wireframe_tests::{Authority, Lines, Outsider, Serving, aside, wire};
 
 use crate::{
     support::{patient, some},
-    tls::{Authority, blocking},
+    tls::ends::blocking,
 };
 
 scenarios! {

@@ -53,6 +53,7 @@ impl<P: WireframeProtocol> Connection<P> {
             &mut ConnectionContext {
                 session: &mut self.session,
                 peer: &self.peer,
+                transport_info: &self.transport_info,
                 request,
                 in_flight: self.commands.live(),
                 now: self.now,

@@ -13,11 +13,12 @@ use crate::{
 };
 
 impl<P: WireframeProtocol> Connection<P> {
-    /// The bytes that are allocated for this connection's buffers, in constant time: the
-    /// read buffer, the peer's messages that are not whole and the account of them, frames of commands that are
-    /// held back and of bodies that wait to be read, and output that was copied, that of a
-    /// message that is being split until its last fragment. Buffers count with their
-    /// capacity, frames with the length of their payload.
+    /// The bytes that are allocated for this connection's buffers, in constant time:
+    /// the read buffer, the peer's messages that are not whole and the account of them,
+    /// frames of commands that are held back and of bodies that wait to be read, and
+    /// output that was copied, that of a message that is being split until its last
+    /// fragment. Buffers count with their capacity, frames with the length of their
+    /// payload. So does what the transport [holds](Self::handle_held).
     ///
     /// What belongs to the application and is only shared does not count: output that is
     /// chained by reference, and frames of answers and pushes. A payload that goes to a
@@ -30,6 +31,7 @@ impl<P: WireframeProtocol> Connection<P> {
             + partial
             + self.commands.waiting_bytes()
             + self.transmit.allocated()
+            + self.held
             + split
     }
 

@@ -43,6 +43,7 @@ use crate::{
     throttle::Warnings,
     time::{Instant, ReadingClock},
     transmit::TransmitQueue,
+    transport_info::TransportInfo,
 };
 
 /// What comes of offering a frame: it is given back if it is refused.
@@ -75,6 +76,7 @@ pub struct Connection<P: WireframeProtocol> {
     framing: P::Framing,
     session: P::Session,
     peer: Peer,
+    transport_info: TransportInfo,
     config: Arc<Config>,
     max_in_flight: usize,
 
@@ -104,6 +106,8 @@ pub struct Connection<P: WireframeProtocol> {
 
     // Outbound.
     transmit: TransmitQueue,
+    /// Bytes that the transport has taken and not handed on.
+    held: usize,
     /// Scratch for one header.
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
@@ -254,6 +258,7 @@ impl<P: WireframeProtocol> Connection<P> {
             framing: protocol.framing(),
             session: P::Session::default(),
             peer,
+            transport_info: TransportInfo::default(),
             max_in_flight: config
                 .limits
                 .max_in_flight
@@ -270,6 +275,7 @@ impl<P: WireframeProtocol> Connection<P> {
             stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
+            held: 0,
             header: Vec::new(),
             header_len: 0,
             control: VecDeque::new(),
@@ -303,6 +309,14 @@ impl<P: WireframeProtocol> Connection<P> {
             protocol,
             config,
         }
+    }
+
+    /// With what the transport knows of the peer, which hooks
+    /// [see](crate::ConnectionContext::transport_info).
+    #[must_use]
+    pub fn with_transport_info(mut self, info: TransportInfo) -> Self {
+        self.transport_info = info;
+        self
     }
 
     /// The protocol.

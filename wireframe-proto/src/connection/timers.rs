@@ -81,6 +81,18 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
+    /// The transport holds so many bytes that it has taken and not handed on, as one with
+    /// buffers of its own may. While it holds any, the peer may stall as it may with what
+    /// [`transmit`](Self::transmit) lends; that they get fewer is progress.
+    #[inline]
+    pub fn handle_held(&mut self, now: Instant, bytes: usize) {
+        if bytes < self.held {
+            self.observe(now);
+            self.last_progress = self.now;
+        }
+        self.held = bytes;
+    }
+
     fn close_deadline_passed(&mut self) {
         self.close_at = None;
         match self.phase {
@@ -104,11 +116,17 @@ impl<P: WireframeProtocol> Connection<P> {
     /// [`Timeouts::write_stall`](crate::Timeouts::write_stall) after that the connection
     /// closes, and the goodbye has as long again.
     pub fn output_waits_since(&self) -> Option<Instant> {
-        (!self.transmit.is_empty()).then_some(self.last_progress)
+        self.output_waits().then_some(self.last_progress)
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
         Some(self.output_waits_since()? + self.config.timeouts.write_stall)
+    }
+
+    /// Whether the peer has yet to take something.
+    fn output_waits(&self) -> bool {
+        let held = self.held != 0 && !matches!(self.phase, Phase::Closed { .. });
+        held || !self.transmit.is_empty()
     }
 
     /// On the reading clock.
@@ -119,7 +137,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// On the reading clock.
     fn idle_deadline(&self) -> Option<Instant> {
         let limit = self.config.timeouts.idle?;
-        let quiet = self.is_open() && self.commands.live() == 0 && self.transmit.is_empty();
+        let quiet = self.is_open() && self.commands.live() == 0 && !self.output_waits();
         quiet.then(|| self.last_activity + limit)
     }
 

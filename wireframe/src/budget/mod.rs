@@ -32,11 +32,13 @@ const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
 /// [`WireframeApp::memory_budget`](crate::WireframeApp::memory_budget); several apps may
 /// share one.
 ///
-/// A connection is charged with what its buffers have allocated, and with the bytes of the
-/// frames that wait on it, pushes that are outstanding among them, whenever it has nothing more to do for the moment.
-/// It gives back what it does not need before that, so that one that is idle is charged
-/// with nothing, or with the few KiB in which it remembers messages that were dropped. Memory of the application that is only shared, such as the payloads of
-/// answers, is charged to nobody, and neither is what handlers and callers hold.
+/// A connection is charged with what its buffers have allocated, and with the bytes of
+/// the frames that wait on it, pushes that are outstanding among them, whenever it has
+/// nothing more to do for the moment. It gives back what it does not need before that,
+/// so that one that is idle is charged with nothing, or with the few KiB in which it
+/// remembers messages that were dropped. Memory of the application that is only shared,
+/// such as the payloads of answers, is charged to nobody, and neither is what handlers
+/// and callers hold.
 ///
 /// While as much is used as the limit says, or more,
 ///

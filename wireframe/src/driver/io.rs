@@ -17,6 +17,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Sends what the engine lends until there is nothing more or the transport takes
     /// no more; says whether the transport took anything.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let progress = self.offer(cx);
+        self.engine.handle_held(self.now, self.transport.held());
+        progress
+    }
+
+    fn offer(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
         while let Some(transmit) = self.engine.transmit() {
             let mut chunks = [IoSlice::new(&[]); CHUNKS];

@@ -196,11 +196,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             id: next_id(),
             address: transport.address(address),
         };
+        let info = transport.info();
         let control = Control::new(&peer)
             .with_metrics(metrics)
-            .with_proxied(transport.proxied());
-        #[cfg(feature = "tls")]
-        let control = control.with_tls(transport.tls());
+            .with_transport_info(info.clone());
         let control = Arc::new(control);
         let tasks = TaskSet::new(Arc::clone(&control));
         let pushes = Arc::clone(&app.pushes);
@@ -217,8 +216,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Arc::clone(&mailbox),
         );
         let now = environment.clock.now();
+        let engine = Connection::new(Arc::clone(&app.config), hosted, peer, now);
         Self {
-            engine: Connection::new(Arc::clone(&app.config), hosted, peer, now),
+            engine: engine.with_transport_info(info),
             transport,
             surroundings: Surroundings {
                 session,

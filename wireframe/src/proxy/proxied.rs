@@ -10,9 +10,10 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
+use wireframe_proto::TransportInfo;
 
 use super::{ProxyInfo, ProxyProtocol, header::Header};
-use crate::{sync::Arc, transport::Transport};
+use crate::transport::Transport;
 
 /// Bytes that are read at once: more than what most headers have.
 const READ: usize = 512;
@@ -27,7 +28,7 @@ pub struct Proxied<T> {
     /// The other end of the socket.
     peer: Option<SocketAddr>,
     state: State,
-    info: Option<Arc<ProxyInfo>>,
+    info: Option<ProxyInfo>,
     timeout: Duration,
     max_header_len: usize,
 }
@@ -79,7 +80,7 @@ impl<T> Proxied<T> {
         behind.advance(len);
         self.state = State::Behind(behind);
         let proxy = self.peer;
-        self.info = Some(Arc::new(ProxyInfo { header, proxy }));
+        self.info = Some(ProxyInfo { header, proxy });
         Ok(true)
     }
 }
@@ -137,13 +138,12 @@ impl<T: Transport> Transport for Proxied<T> {
         }
     }
 
-    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
-        self.info.clone()
-    }
-
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
-        self.stream.tls()
+    fn info(&self) -> TransportInfo {
+        let below = self.stream.info();
+        match &self.info {
+            Some(told) => below.with(told.clone()),
+            None => below,
+        }
     }
 
     #[inline]
@@ -170,6 +170,11 @@ impl<T: Transport> Transport for Proxied<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_prepared(cx))?;
         self.stream.poll_write(cx, chunks)
+    }
+
+    #[inline]
+    fn held(&self) -> usize {
+        self.stream.held()
     }
 
     #[inline]

@@ -1,8 +1,8 @@
 //! What anyone may ask of a connection, whatever its frames are.
 
-use std::{fmt, net::SocketAddr};
+use std::{any::Any, fmt, net::SocketAddr};
 
-use wireframe_proto::{ConnectionId, Heartbeat, Peer};
+use wireframe_proto::{ConnectionId, Heartbeat, Peer, TransportInfo};
 
 use super::{published::Published, signal::Signal};
 use crate::{
@@ -77,12 +77,10 @@ pub(crate) struct Control {
     heartbeat: Mutex<Option<Box<Option<Heartbeat>>>>,
     signal: Signal,
     unhandled_pushes: AtomicU64,
-    proxied: Option<Arc<ProxyInfo>>,
+    transport_info: TransportInfo,
     published: Published,
     /// What the connection counts with.
     metrics: Metrics,
-    #[cfg(feature = "tls")]
-    tls: Option<Arc<crate::tls::TlsInfo>>,
 }
 
 impl Control {
@@ -94,30 +92,20 @@ impl Control {
             heartbeat: Mutex::new(None),
             signal: Signal::default(),
             unhandled_pushes: AtomicU64::new(0),
-            proxied: None,
+            transport_info: TransportInfo::default(),
             published: Published::default(),
             metrics: Metrics::default(),
-            #[cfg(feature = "tls")]
-            tls: None,
         }
     }
 
-    /// With what a proxy has told of the connection.
-    pub(crate) fn with_proxied(mut self, proxied: Option<Arc<ProxyInfo>>) -> Self {
-        self.proxied = proxied;
+    pub(crate) fn with_transport_info(mut self, info: TransportInfo) -> Self {
+        self.transport_info = info;
         self
     }
 
     /// Counting with those metrics.
     pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
-        self
-    }
-
-    /// With what is known of the peer by TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn with_tls(mut self, tls: Option<Arc<crate::tls::TlsInfo>>) -> Self {
-        self.tls = tls;
         self
     }
 
@@ -232,18 +220,24 @@ impl ConnectionHandle {
         self.control.peer
     }
 
+    /// What the [transport](crate::Transport::info) knows of the peer and has that type.
+    #[must_use]
+    pub fn transport_info<T: Any>(&self) -> Option<&T> {
+        self.control.transport_info.get()
+    }
+
     /// What a proxy has told of the connection, by the [PROXY protocol](crate::proxy), and the
     /// proxy's own address. `None` if there is no proxy.
     #[must_use]
     pub fn proxied(&self) -> Option<&ProxyInfo> {
-        self.control.proxied.as_deref()
+        self.transport_info()
     }
 
     /// What is known of the peer by TLS: its certificates among others. `None` without TLS.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
-        self.control.tls.as_deref()
+        self.transport_info()
     }
 
     /// How many frames the peer pushed that nobody here handled: there was no `on_push`

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     driver::Environment,
     meter::{ErrorKind, Metrics},
+    proxy::ProxyInfo,
     transport::Transport,
 };
 
@@ -28,7 +29,7 @@ pub(super) fn limited_by<T: Transport>(
     transport: &T,
     address: Option<SocketAddr>,
 ) -> Option<IpAddr> {
-    let address = match transport.proxied() {
+    let address = match transport.info().get::<ProxyInfo>() {
         Some(told) => told.header.source(),
         None => transport.address(address),
     };
@@ -86,9 +87,10 @@ fn unprepared<T: Transport>(
     standing: Standing,
     metrics: &Metrics,
 ) {
-    let told = transport.proxied();
+    let info = transport.info();
+    let told = info.get::<ProxyInfo>();
     let peer = transport.address(address).or(address).map(field::display);
-    if told.is_some_and(|told| told.is_local()) && went_away(error) {
+    if told.is_some_and(ProxyInfo::is_local) && went_away(error) {
         tracing::debug!(peer, "a proxy has looked whether the server is there");
         return drop(standing);
     }

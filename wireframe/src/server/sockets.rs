@@ -9,14 +9,14 @@ use std::{
 
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
+use wireframe_proto::TransportInfo;
 
 use super::{Accepted, Listener};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsAcceptor};
 use crate::{
-    proxy::{Proxied, ProxyInfo, ProxyProtocol},
+    proxy::{Proxied, ProxyProtocol},
     rt::{Address, Runtime},
-    sync::Arc,
     transport::Transport,
 };
 
@@ -78,17 +78,8 @@ macro_rules! either {
 }
 
 impl<R: Runtime> Transport for Stream<R> {
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<Arc<crate::tls::TlsInfo>> {
-        either!(self, stream => stream.tls())
-    }
-
     fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
         either!(self, stream => stream.address(socket))
-    }
-
-    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
-        either!(self, stream => stream.proxied())
     }
 
     fn preparation(&self) -> Option<Duration> {
@@ -97,6 +88,10 @@ impl<R: Runtime> Transport for Stream<R> {
 
     fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_prepare(cx))
+    }
+
+    fn info(&self) -> TransportInfo {
+        either!(self, stream => stream.info())
     }
 
     #[inline]
@@ -111,6 +106,11 @@ impl<R: Runtime> Transport for Stream<R> {
         chunks: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         either!(self, stream => stream.poll_write(cx, chunks))
+    }
+
+    #[inline]
+    fn held(&self) -> usize {
+        either!(self, stream => stream.held())
     }
 
     #[inline]

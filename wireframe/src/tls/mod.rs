@@ -3,6 +3,7 @@
 mod acceptor;
 mod client;
 mod info;
+mod records;
 
 use std::{
     fmt,
@@ -14,13 +15,15 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use rustls::Connection;
+use wireframe_proto::TransportInfo;
 
+use self::records::Records;
 pub use self::{
     acceptor::{TlsAcceptor, TlsConnector},
     client::{connect, reconnecting},
     info::TlsInfo,
 };
-use crate::{proxy::ProxyInfo, sync::Arc, transport::Transport};
+use crate::transport::Transport;
 pub use rustls;
 
 /// Encrypted bytes that are read at once: a record of TLS, with its header.
@@ -32,12 +35,16 @@ const READ: usize = 16 * 1024 + 512;
 /// without [`poll_prepare`](Transport::poll_prepare) does it with its first read. The end of
 /// the transport is the end of the peer's output, whether `close_notify` went before it or
 /// not: frames tell themselves where they end, and within one the end is an error as it is
-/// without TLS.
+/// without TLS. Inside a record the transport has failed.
 pub struct Tls<T> {
     stream: T,
     connection: Box<Connection>,
     /// Read, but not yet decrypted.
     encrypted: BytesMut,
+    /// How far the records that are read have come.
+    records: Records,
+    /// Bytes that were encrypted and not sent, about: as many as before, or none.
+    held: usize,
     /// The transport has ended.
     ended: bool,
     /// `close_notify` was queued.
@@ -52,6 +59,8 @@ impl<T: Transport> Tls<T> {
             stream,
             connection: Box::new(connection),
             encrypted: BytesMut::new(),
+            records: Records::default(),
+            held: 0,
             ended: false,
             closing: false,
             timeout,
@@ -73,11 +82,13 @@ impl<T: Transport> Tls<T> {
             };
             match self.connection.write_tls(&mut output) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                // Never more than there were before, and some are left.
+                Ok(sent) => self.held = self.held.saturating_sub(sent).max(1),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.held = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -96,6 +107,8 @@ impl<T: Transport> Tls<T> {
         }
         let mut input = &*self.encrypted;
         let taken = self.connection.read_tls(&mut input)?;
+        self.records
+            .pass(self.encrypted.get(..taken).unwrap_or_default());
         self.encrypted.advance(taken);
         if let Err(error) = self.connection.process_new_packets() {
             // An alert says why; the peer may not care to hear it.
@@ -117,6 +130,10 @@ impl<T: Transport> Tls<T> {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    if taken == 0 && !self.records.is_between() {
+                        let what = "the peer ended the connection inside a record of TLS";
+                        return Err(io::Error::new(error.kind(), what));
+                    }
                     return Ok(Some(taken));
                 }
                 Err(error) => return Err(error),
@@ -134,16 +151,8 @@ impl<T: Transport> Tls<T> {
 }
 
 impl<T: Transport> Transport for Tls<T> {
-    fn tls(&self) -> Option<Arc<TlsInfo>> {
-        (!self.connection.is_handshaking()).then(|| Arc::new(TlsInfo::of(&self.connection)))
-    }
-
     fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
         self.stream.address(socket)
-    }
-
-    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
-        self.stream.proxied()
     }
 
     fn preparation(&self) -> Option<Duration> {
@@ -166,6 +175,14 @@ impl<T: Transport> Transport for Tls<T> {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
             }
             ready!(self.receive(cx))?;
+        }
+    }
+
+    fn info(&self) -> TransportInfo {
+        let below = self.stream.info();
+        match self.connection.is_handshaking() {
+            true => below,
+            false => below.with(TlsInfo::of(&self.connection)),
         }
     }
 
@@ -199,6 +216,7 @@ impl<T: Transport> Transport for Tls<T> {
         loop {
             let taken = self.connection.writer().write_vectored(chunks)?;
             if taken > 0 {
+                self.held += taken;
                 // What is not sent now is sent by the next write, or by a flush.
                 if let Poll::Ready(sent) = self.send(cx) {
                     sent?;
@@ -210,6 +228,10 @@ impl<T: Transport> Transport for Tls<T> {
             }
             ready!(self.send(cx))?;
         }
+    }
+
+    fn held(&self) -> usize {
+        self.held
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,15 +3,14 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::BytesMut;
 use wireframe::{
-    ConnectionHandle, Transport,
-    proxy::{Header, Origin, Proxied, ProxyInfo, ProxyProtocol, SocketKind, Untrusted},
+    ConnectionHandle, Transport, TransportInfo,
+    proxy::{Header, Origin, Proxied, ProxyProtocol, SocketKind, Untrusted},
     server::ConnectionLimits,
     testing::Link,
 };
@@ -303,8 +302,8 @@ impl<T: Transport> Transport for Handshake<T> {
         self.stream.address(socket)
     }
 
-    fn proxied(&self) -> Option<Arc<ProxyInfo>> {
-        self.stream.proxied()
+    fn info(&self) -> TransportInfo {
+        self.stream.info()
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {

@@ -114,6 +114,36 @@ fn a_write_stall_counts_from_the_last_byte_that_was_taken() {
 }
 
 #[test]
+fn a_peer_stalls_with_what_its_transport_holds() {
+    // rule: LIM-3, LIM-6
+    let mut link = link(config());
+    link.now = Instant::from_millis(10);
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    link.sent();
+    let before = link.connection.buffered();
+    link.connection.handle_held(link.now, 9);
+    assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 50)));
+    assert_eq!(link.connection.buffered(), before + 9);
+    for (millis, held) in [(20, 9), (30, 8), (40, 12)] {
+        link.now = Instant::from_millis(millis);
+        link.connection.handle_held(link.now, held);
+    }
+    assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 70)));
+    link.connection.handle_held(link.now, 0);
+    assert_eq!(link.due(), Some((DeadlineReason::Idle, 510)));
+    link.connection.handle_held(link.now, 1);
+    link.pass_until(79);
+    assert_eq!(link.connection.state(), State::Active);
+    link.pass_until(80);
+    assert_eq!(link.events(), [Event::Closing(CloseReason::WriteStalled)]);
+    link.pass_until(120);
+    assert_eq!(link.events(), [Event::Closed(CloseReason::WriteStalled)]);
+    assert_eq!(link.due(), None);
+}
+
+#[test]
 fn a_frame_must_be_whole_within_its_time_from_its_first_byte() {
     // rule: LIM-3
     let mut link = link(config());

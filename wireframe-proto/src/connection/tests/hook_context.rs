@@ -5,11 +5,32 @@ use core::time::Duration;
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, numbers};
 use crate::{
     CloseReason, Config, Context, DeadlineReason, Event, Priority, PushBound, PushCapacity,
-    Refusal, State, config::nonzero,
+    Refusal, State, TransportInfo, config::nonzero,
 };
 
 fn control() -> Frame {
     Frame::new(Kind::Control, [])
+}
+
+#[test]
+fn hooks_see_what_the_transport_knows_of_the_peer() {
+    // rule: HOOK-4
+    let protocol = InOrder {
+        in_hooks: |_, ctx| {
+            let name = *ctx.transport_info().unwrap_or(&"nobody");
+            ctx.session().push(Hook::Error(name.into()));
+        },
+        ..InOrder::default()
+    };
+    let mut link = Link::new(Config::default(), protocol);
+    link.connection = link
+        .connection
+        .with_transport_info(TransportInfo::default().with("ada").with(7));
+    link.receive(&[Frame::request(1), control()]);
+    link.events();
+    let known = |hook: Hook| [hook, Hook::Error("ada".into())];
+    let ran = [Hook::Setup, Hook::Control(control())];
+    assert_eq!(link.hooks(), ran.map(known).concat());
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum Op {
     Hold(bool),
     /// Whether nothing is read.
     Pause(bool),
+    /// How many bytes the transport holds.
+    Held(usize),
     SetHeartbeat(Option<Heartbeat>),
     Eof,
     TransportFailed,
@@ -140,6 +142,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         40 => (1usize..60).prop_map(Op::Deliver),
         4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
         2 => proptest::bool::weighted(0.3).prop_map(Op::Pause),
+        1 => (0usize..4).prop_map(Op::Held),
         2 => heartbeat().prop_map(Op::SetHeartbeat),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),

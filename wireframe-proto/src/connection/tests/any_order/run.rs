@@ -119,6 +119,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
             }
             Op::Hold(held) => engine.hold_input(held, now),
             Op::Pause(paused) => engine.pause_reading(paused, now),
+            Op::Held(bytes) => engine.handle_held(now, bytes),
             Op::SetHeartbeat(heartbeat) => engine.set_heartbeat(heartbeat, now),
             Op::Eof => engine.handle_eof(now),
             Op::TransportFailed => engine.handle_transport_failed(now, "reset"),
@@ -270,6 +271,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
     pub(super) fn settle_at_once(&mut self) {
         self.apply(Op::Hold(false));
         self.apply(Op::Pause(false));
+        self.apply(Op::Held(0));
         self.apply(Op::Eof);
         for _ in 0..100 {
             self.turn();

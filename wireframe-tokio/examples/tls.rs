@@ -1,0 +1,17 @@
+//! TLS with certificates of both sides: a server greets a client by the name in its
+//! certificate, and refuses one that has none.
+//!
+//! `cargo run -p wireframe-tokio --example tls` runs both over loopback TCP, with certificates
+//! that are made as it starts.
+
+#[path = "../../examples/tls.rs"]
+mod tls;
+
+use std::error::Error;
+
+use wireframe_tokio::TokioRuntime;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tls::run::<TokioRuntime>().await
+}
