@@ -172,7 +172,7 @@ fn an_idle_mailbox_gives_its_memory_up() {
         assert!(lane.queue.capacity() <= 4);
         assert!(!lane.remembers_waiters());
     }
-    assert!(size_of::<Mailbox<u8>>() + size_of::<Control>() <= 400);
+    assert!(size_of::<Mailbox<u8>>() + size_of::<Control>() <= 416);
 }
 
 /// Runs once, when the last of its wakers is dropped.
