@@ -1,4 +1,16 @@
 //! Servers and clients of framed binary protocols, on any async runtime.
+//!
+//! # Features
+//!
+//! None is on by default. The adapters pass on `metrics`, `signals` and `tls`.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `metrics` | servers count through the facade [`metrics`](https://docs.rs/metrics) |
+//! | `postcard` | typed payloads in the format of [`postcard`](https://docs.rs/postcard) |
+//! | `signals` | [`ServerHandle::shutdown_on_signals`](server::ServerHandle), on unix |
+//! | `tls` | TLS through rustls, for servers and clients |
+//! | `async-io` | sockets and timer of the reactor under smol and async-std, for their adapters |
 
 mod app;
 mod backlog;
