@@ -214,9 +214,14 @@ impl<P: WireframeProtocol> Connection<P> {
             Some(last) => Some(last.index),
             None => self.commands.next_answer(),
         };
-        if let Some(index) = index
-            && let Some(frame) = self.commands.take_answer(index)
-        {
+        if let Some(index) = index {
+            self.send_answer_of(index);
+        }
+    }
+
+    /// Sends the next frame of a command's answer.
+    pub(super) fn send_answer_of(&mut self, index: u32) {
+        if let Some(frame) = self.commands.take_answer(index) {
             self.send_answer(index, frame);
             self.settle_commands(index);
         }

@@ -1,6 +1,7 @@
 //! Messages that go and come in fragments.
 
 mod arriving;
+mod aside;
 mod cut_off;
 mod dropped;
 mod hostile;
