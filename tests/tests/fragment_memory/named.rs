@@ -10,7 +10,7 @@ fn fresh_ids_hold_what_the_account_of_them_takes() {
     for messages in [1, 2, 3, 64, 65, 1_000, 1_025] {
         let bounds = Bounds {
             messages: messages as usize,
-            all: 1,
+            all: 9,
             ..Bounds::SMALL
         };
         let mut load = Load::new(bounds);

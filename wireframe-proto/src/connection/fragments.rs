@@ -59,6 +59,7 @@ impl<P: WireframeProtocol> Connection<P> {
     ) -> Result<Box<Splitter>, Unencodable> {
         let config = &self.config;
         at_most("max_message_size", config.message_size(), len)?;
+        at_most("max_partial_bytes", config.partial_bytes(), len)?;
         at_most(
             "max_frame_len",
             config.limits.max_frame_len.get(),

@@ -89,6 +89,7 @@ impl Reassembler {
         let capacity = partial.map_or(0, Partial::capacity);
         let others = (self.allocated - capacity) as u64;
         let needed = others.saturating_add(size.max(capacity as u64));
+        let needed = needed.max(total.unwrap_or(0));
         at_most("max_partial_bytes", bounds.bytes, needed)
     }
 

@@ -109,7 +109,7 @@ fn messages_together_cross_the_memory_for_all() {
     // rule: REASM-2, REASM-3
     let kibibyte = [1; 1024];
     let unit = |id| {
-        let mut unit = fragment(id, 0, Some(16 << 10), false, &kibibyte);
+        let mut unit = fragment(id, 0, Some(8 << 10), false, &kibibyte);
         // The header of the last one is enough.
         unit.truncate(if id == 5 { 30 } else { usize::MAX });
         unit
@@ -120,6 +120,17 @@ fn messages_together_cross_the_memory_for_all() {
     // Each takes twice what has come of it, as long as there is room for that.
     let expected = (5, limit("max_partial_bytes", 10 << 10, 11 << 10));
     assert_eq!(until_closed(config, units), expected);
+}
+
+#[test]
+fn an_announcement_of_more_than_all_may_be_together_is_refused_at_its_header() {
+    // rule: REASM-2, LIM-2
+    let mut unit = fragment(1, 0, Some(2_001), false, b"x");
+    unit.pop();
+    let mut config = small();
+    config.fragments.max_partial_bytes = Some(nonzero(2_000));
+    let expected = (0, limit("max_partial_bytes", 2_000, 2_001));
+    assert_eq!(until_closed(config, [unit]), expected);
 }
 
 #[test]

@@ -266,7 +266,11 @@ impl Model {
         if at.is_none() && self.open.len() == bounds.messages {
             return Some(Outcome::Limit("max_partial_messages"));
         }
-        if size > message.capacity && size > self.room(message, bounds) {
+        let announced = message.total.is_some_and(|t| t > bounds.bytes as u64);
+        if announced || (size > message.capacity && size > self.room(message, bounds)) {
+            if announced {
+                self.saw("more announced than all may be");
+            }
             return Some(Outcome::Limit("max_partial_bytes"));
         }
         None

@@ -81,16 +81,18 @@ fn bounds() -> impl Strategy<Value = (Bounds, usize)> {
     let unit = prop_oneof![60 => Just(1), 1 => Just(16 * 1024)];
     let fragments = proptest::sample::select(vec![9, 100]);
     let messages = prop_oneof![1 => 1usize..6, 4 => Just(6)];
+    let bytes = prop_oneof![9 => Just(90), 1 => Just(30)];
     let says = (
         proptest::bool::weighted(0.35),
         proptest::bool::weighted(0.85),
     );
-    (unit, fragments, messages, says).prop_map(|(unit, fragments, messages, says)| {
+    let counts = (fragments, messages, bytes);
+    (unit, counts, says).prop_map(|(unit, (fragments, messages, bytes), says)| {
         let (reuses_ids, drops_alone) = says;
         let bounds = Bounds {
             message_size: 40 * unit,
             messages,
-            bytes: 90 * unit,
+            bytes: bytes * unit,
             fragments,
             timeout: Duration::from_millis(100),
             reuses_ids,
@@ -272,7 +274,7 @@ proptest! {
 }
 
 /// What can happen, and in how many of [`CASES`] random programs it does, at least.
-const EVERYTHING: [(&str, usize); 38] = [
+const EVERYTHING: [(&str, usize); 39] = [
     ("whole at once", 300),
     ("whole of several", 200),
     ("whole and interleaved", 200),
@@ -295,7 +297,7 @@ const EVERYTHING: [(&str, usize); 38] = [
     ("late, though the id may be used again", 20),
     ("several timed out", 100),
     ("more time", 5),
-    ("paused", 300),
+    ("paused", 250),
     ("id again", 200),
     ("id again after a drop", 10),
     ("id again that was forgotten", 3),
@@ -311,6 +313,7 @@ const EVERYTHING: [(&str, usize); 38] = [
     ("max_empty_fragments", 4),
     ("max_partial_messages", 50),
     ("max_partial_bytes", 50),
+    ("more announced than all may be", 5),
 ];
 const CASES: usize = 1_000;
 
