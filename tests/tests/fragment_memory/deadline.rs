@@ -60,7 +60,7 @@ fn an_abandoned_message_is_freed_at_its_deadline_with_one_warning_and_one_count(
             let is_there = |load: &Load, dropped: u32| {
                 assert_eq!(load.dropped, dropped as usize);
                 assert_eq!(warnings.load(SeqCst), dropped as usize);
-                let freed = i64::from(dropped) * 8 * KIB as i64;
+                let freed = i64::from(dropped) * 6 * KIB as i64;
                 assert!((held - freed - load.held).abs() < 1_000, "{}", load.held);
             };
             is_there(&load, dropped);

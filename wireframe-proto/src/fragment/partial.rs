@@ -49,8 +49,9 @@ impl Partial {
         self.first.total_message_len
     }
 
-    pub(super) fn received(&self) -> u64 {
-        self.bytes.len() as u64
+    /// Bytes that have come of it.
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -65,10 +66,13 @@ impl Partial {
         }
     }
 
-    /// Appends the payload of a fragment. The memory at least doubles when it grows, but
-    /// it grows beyond what is needed neither to more than the whole message nor to more
-    /// than `most`.
-    pub(super) fn append(&mut self, payload: &[u8], most: usize) {
+    /// Appends the payload of a fragment. The memory grows by half more than is needed, but
+    /// not to more than the whole message, nor to more than one may take.
+    ///
+    /// So what is allocated for all messages is at most half more than what has come of
+    /// them, whatever each of them is short of; and nothing is copied more than twice on
+    /// average.
+    pub(super) fn append(&mut self, payload: &[u8], max_message_size: usize) {
         self.fragments = self.fragments.saturating_add(1);
         self.empty = match payload {
             [] => self.empty + 1,
@@ -79,7 +83,8 @@ impl Partial {
             let total = self.total().map_or(usize::MAX, |total| {
                 usize::try_from(total).unwrap_or(usize::MAX)
             });
-            let grown = needed.saturating_mul(2).min(most).min(total).max(needed);
+            let most = total.min(max_message_size).max(needed);
+            let grown = needed.saturating_add(needed / 2).min(most);
             self.bytes.reserve_exact(grown - self.bytes.len());
         }
         self.bytes.extend_from_slice(payload);

@@ -111,14 +111,13 @@ fn messages_together_cross_the_memory_for_all() {
     let unit = |id| {
         let mut unit = fragment(id, 0, Some(8 << 10), false, &kibibyte);
         // The header of the last one is enough.
-        unit.truncate(if id == 5 { 30 } else { usize::MAX });
+        unit.truncate(if id == 10 { 30 } else { usize::MAX });
         unit
     };
     let units = (0..).map(unit);
     let mut config = small();
     config.fragments.max_partial_bytes = Some(nonzero(10 << 10));
-    // Each takes twice what has come of it, as long as there is room for that.
-    let expected = (5, limit("max_partial_bytes", 10 << 10, 11 << 10));
+    let expected = (10, limit("max_partial_bytes", 10 << 10, 11 << 10));
     assert_eq!(until_closed(config, units), expected);
 }
 

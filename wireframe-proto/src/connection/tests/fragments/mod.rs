@@ -10,6 +10,7 @@ mod packets;
 mod programs;
 mod reused;
 mod reviewed;
+mod room;
 mod round_trips;
 mod taking_turns;
 mod under_way;

@@ -237,7 +237,10 @@ impl Run {
         assert_eq!(self.deadline(), due.map(Instant::from_millis));
         let capacities = reassembler.places.iter().map(Partial::capacity);
         assert_eq!(capacities.sum::<usize>(), reassembler.allocated);
-        assert!(reassembler.allocated <= self.bounds.bytes);
+        let received: usize = model.open.iter().map(|message| message.bytes.len()).sum();
+        assert_eq!(reassembler.received, received);
+        assert!(reassembler.allocated <= received + received / 2);
+        assert!(received <= self.bounds.bytes);
         assert_eq!(reassembler.open.len(), model.open.len());
         assert_eq!(reassembler.has_anonymous(), model.find(None).is_some());
         assert_eq!(reassembler.stats(), model.stats);
@@ -274,7 +277,7 @@ proptest! {
 }
 
 /// What can happen, and in how many of [`CASES`] random programs it does, at least.
-const EVERYTHING: [(&str, usize); 39] = [
+const EVERYTHING: [(&str, usize); 38] = [
     ("whole at once", 300),
     ("whole of several", 200),
     ("whole and interleaved", 200),
@@ -301,7 +304,6 @@ const EVERYTHING: [(&str, usize); 39] = [
     ("id again", 200),
     ("id again after a drop", 10),
     ("id again that was forgotten", 3),
-    ("little memory left", 50),
     ("more", 15),
     ("less", 15),
     ("declared with", 30),
