@@ -5,7 +5,7 @@ use crate::{
     codec::Codec,
     context::{ConnectionContext, PushSink},
     error::{Refusal, Rejected},
-    ids::Priority,
+    ids::{CorrelationId, Priority},
     protocol::{Context, RequestInfo, WireframeProtocol},
     schedule::{accepted::Accepted, pushes::Pushes},
 };
@@ -31,6 +31,14 @@ impl<P: WireframeProtocol> PushSink<P::Frame> for EngineSink<'_, P> {
 }
 
 impl<P: WireframeProtocol> Connection<P> {
+    /// Has a frame marked with the id of what it belongs to.
+    #[inline]
+    pub(super) fn correlate(&mut self, frame: &mut P::Frame, id: CorrelationId) {
+        self.in_user_code = true;
+        self.protocol.correlate(frame, id);
+        self.in_user_code = false;
+    }
+
     /// Runs one hook, marked: if it panics, the mark stays.
     #[inline]
     pub(super) fn hook<R>(

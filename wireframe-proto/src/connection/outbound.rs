@@ -259,13 +259,7 @@ impl<P: WireframeProtocol> Connection<P> {
         frame: &mut P::Frame,
         request: Option<RequestInfo>,
     ) -> Result<Rest, Unencodable> {
-        let correlation = request.and_then(|info| info.correlation);
-        self.hook(request, |protocol, ctx| {
-            if let Some(id) = correlation {
-                protocol.correlate(frame, id);
-            }
-            protocol.before_send(frame, ctx);
-        });
+        self.hook(request, |protocol, ctx| protocol.before_send(frame, ctx));
         if self.transmit.is_empty() {
             self.last_progress = self.now;
         }

@@ -149,8 +149,7 @@ pub trait FragmentStrategy<F> {
     ///
     /// The default is no. The answer must depend on the frames alone: while a message is
     /// under way it is asked for each frame that could go next. That has not passed
-    /// [`correlate`](crate::WireframeProtocol::correlate) and
-    /// [`before_send`](crate::WireframeProtocol::before_send) yet, so what these change must
+    /// [`before_send`](crate::WireframeProtocol::before_send) yet, so what this changes must
     /// not matter.
     fn may_interrupt(&self, message: &F, other: &F) -> bool {
         let _ = (message, other);

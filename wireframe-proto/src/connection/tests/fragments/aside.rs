@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::{
     super::support::{Correlated, Frame, Kind, Link},
-    Framed, multiplexed,
+    Framed, MARKED, multiplexed,
     taking_turns::{letters, names},
     units, whole,
 };
@@ -104,4 +104,16 @@ fn what_is_answered_later_does_not_pass_what_waits_aside() {
     let answer = letters(Kind::Push, 's', 1);
     link.connection.answer(command.id, answer).unwrap();
     assert_eq!(names(&link.sent_bytes()), "b0 s b1 b2 b3 b4 b5.");
+}
+
+#[test]
+fn an_answer_that_is_split_once_it_is_correlated_waits_for_room_too() {
+    // rule: RESP-2, SEL-7
+    let mut link = answering(&[('a', 48)]);
+    link.receive_bytes(&whole(&Frame::request(2).wire()[4..]));
+    let command = link.started()[0];
+    let marked = Frame::new(Kind::Push, MARKED);
+    link.connection.respond(command.id, marked).unwrap();
+    let expected = "a0 a1 a2 a3 a4 a5. k0 d1.";
+    assert_eq!(names(&link.sent_bytes()), expected);
 }
