@@ -201,6 +201,22 @@ fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
 }
 
 #[test]
+fn a_time_limit_without_end_is_never_over_for_a_message_that_has_stood_still() {
+    // rule: LIM-8, LIM-10
+    let mut config = Config::default();
+    config.fragments.reassembly_timeout = Duration::MAX;
+    let mut receiver = raw(Multiplexed::new(), config);
+    feed(&mut receiver, &fragment(1, 0, Some(2), false, b"a"));
+    assert_eq!(events(&mut receiver), []);
+    receiver.hold_input(true, Instant::from_millis(1));
+    receiver.hold_input(false, Instant::from_millis(2));
+    assert_eq!(receiver.poll_timeout(), None);
+    receiver.handle_timeout(Instant::MAX);
+    feed(&mut receiver, &fragment(1, 1, None, true, b"b"));
+    assert_eq!(events(&mut receiver), [push(b"ab")]);
+}
+
+#[test]
 fn a_message_of_more_fragments_than_the_peer_would_take_leaves_no_byte() {
     // rule: FRAME-6, REASM-2
     let mut config = Config::default();
