@@ -217,7 +217,9 @@ impl<P: WireframeProtocol> Connection<P> {
             crate::steps::step();
             self.framing.may_interrupt(&m.frame, frame)
         };
-        begun.messages().all(may_interrupt) && (is_encoded || self.may_mix(begun, frame))
+        // What waits for room is looked at for each unit that goes meanwhile: no message is
+        // asked about it.
+        (is_encoded || self.may_mix(begun, frame)) && begun.messages().all(may_interrupt)
     }
 
     /// Whether that frame is to be split, as far as is known beforehand.

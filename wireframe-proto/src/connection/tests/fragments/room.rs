@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Config, Event, FragmentMeta, FragmentStrategy, Malformed, Multiplexed, Priority, Unencodable,
-    config::nonzero,
+    config::nonzero, steps::counting,
 };
 
 #[test]
@@ -108,4 +108,35 @@ fn a_push_that_waits_for_room_is_not_passed_by_answers_without_end() {
     let letters: Vec<_> = begin.map(|unit| unit.payload[99]).collect();
     // It goes as soon as the answer has ended that had begun before it.
     assert_eq!(letters, *b"alaaaaa");
+}
+
+#[test]
+fn what_waits_for_room_costs_the_same_beside_few_answers_and_many() {
+    // rule: LIM-9, SEL-7
+    let steps = [2, 60].map(|live: u16| {
+        let mut config = Config::default();
+        config.limits.high_water = nonzero(1);
+        config.fragments.max_partial_bytes = Some(nonzero(usize::from(live) * 4_004 + 10));
+        let (inner, framing) = (Correlated::default(), multiplexed(8));
+        let mut link = Link::new(config, Framed { inner, framing });
+        let requests = (1..=live + 2).flat_map(|id| whole(&Frame::request(id).wire()[4..]));
+        link.receive_bytes(&requests.collect::<Vec<_>>());
+        for command in link.started() {
+            let answer = letters(Kind::Push, 'a', 4_000);
+            link.connection.respond(command.id, answer).unwrap();
+        }
+        let fragments = |link: &mut Link<Framed<Correlated, Multiplexed>>, n| {
+            for _ in 0..n {
+                let _ = link.fill();
+                link.take_bytes(usize::MAX);
+            }
+        };
+        fragments(&mut link, live + 2);
+        let answers_wait = counting::of(|| fragments(&mut link, 100));
+        let push = letters(Kind::Push, 'l', 100);
+        link.connection.push(Priority::Low, push).unwrap();
+        let all_wait = counting::of(|| fragments(&mut link, 100));
+        (answers_wait, all_wait)
+    });
+    assert_eq!(steps[0], steps[1]);
 }
