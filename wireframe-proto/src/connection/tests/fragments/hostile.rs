@@ -171,15 +171,14 @@ fn fragments_of_dropped_messages_are_absorbed() {
     }
     assert_eq!(events(&mut receiver).len(), 100);
     // The last 64 are remembered.
-    for _ in 0..1_000 {
-        feed(&mut receiver, &fragment(36, 0, Some(5), false, b"x"));
+    for seq in 2..1_002 {
+        feed(&mut receiver, &fragment(36, seq, None, false, b"x"));
     }
     assert_eq!(events(&mut receiver), []);
     assert_eq!(receiver.stats().fragments.late, 1_000);
-    feed(&mut receiver, &fragment(35, 0, Some(5), false, b"x"));
-    assert_eq!(events(&mut receiver), []);
+    feed(&mut receiver, &fragment(35, 2, None, false, b"x"));
+    assert_eq!(events(&mut receiver).len(), 1, "it is told of once more");
     assert_eq!(receiver.stats().fragments.late, 1_000);
-    assert!(receiver.poll_timeout().is_some(), "it begins a message");
 }
 
 #[test]
@@ -194,9 +193,8 @@ fn late_fragments_of_messages_that_timed_out_are_absorbed() {
     receiver.handle_timeout(now);
     let dropped = core::iter::from_fn(|| receiver.poll_event(now)).count();
     assert_eq!((dropped, receiver.stats().fragments.timed_out), (64, 64));
-    for seq in 0..1_000 {
-        let total = (seq == 0).then_some(9);
-        feed(&mut receiver, &fragment(seq % 64, seq, total, false, b"x"));
+    for seq in 1..1_001 {
+        feed(&mut receiver, &fragment(seq % 64, seq, None, false, b"x"));
     }
     assert_eq!(events(&mut receiver), []);
     assert_eq!(receiver.stats().fragments.late, 1_000);
