@@ -213,10 +213,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether that frame may go while those messages are under way.
     fn may_begin(&self, begun: &Begun<P::Frame>, frame: &P::Frame, is_encoded: bool) -> bool {
-        let may_interrupt = |m: &Message<P::Frame>| {
-            crate::steps::step();
-            self.framing.may_interrupt(&m.frame, frame)
-        };
+        let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
         // What waits for room is looked at for each unit that goes meanwhile: no message is
         // asked about it.
         (is_encoded || self.may_mix(begun, frame)) && begun.messages().all(may_interrupt)

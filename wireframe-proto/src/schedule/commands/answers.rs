@@ -155,7 +155,11 @@ impl<F> Commands<F> {
             }
         } else if !command.in_ring {
             // It went because what has its turn may not go now; most likely it went last.
-            let place = self.ring.iter().rposition(|&other| other == index);
+            let is_it = |&other: &u32| {
+                crate::steps::step();
+                other == index
+            };
+            let place = self.ring.iter().rposition(is_it);
             place.and_then(|place| self.ring.remove(place));
         }
     }
