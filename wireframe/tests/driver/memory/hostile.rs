@@ -175,11 +175,6 @@ fn a_hundred_uploads_that_never_end_stay_within_what_is_documented() {
             most = most.max(world.budget.used());
         }
         assert!(world.budget.used() <= limit);
-        println!(
-            "{seq} most {most} used {} closed {}",
-            world.budget.used(),
-            world.budget.closed()
-        );
         assert!(world.echoes(&mut honest));
     }
     // One passes the limit, with at most half more than has come of its message. While that is
