@@ -154,6 +154,34 @@ fn memory_follows_what_has_come_and_not_what_was_announced() {
 }
 
 #[test]
+fn a_message_grows_by_large_steps_however_little_more_may_come() {
+    // rule: LIM-9, REASM-3
+    let bounds = Bounds {
+        message_size: 10_000,
+        bytes: 10_000,
+        fragments: 10_000,
+        ..BOUNDS
+    };
+    let mut reassembler = Reassembler::default();
+    let mut take = |id, len| {
+        let mut meta = FragmentMeta::whole(len as u64);
+        meta.msg_id = Some(id);
+        meta.is_final = false;
+        let payload = vec![0; len].into();
+        let taken = reassembler.take(meta, payload, AT_ONCE, &bounds);
+        assert_eq!(taken, Ok(Taken::Nothing));
+        reassembler.allocated
+    };
+    // Another one has taken all but what this one needs.
+    let others = take(1, 9_000);
+    let mut steps: Vec<usize> = (0..1_000).map(|_| take(2, 1) - others).collect();
+    steps.dedup();
+    // Each is half more than what is copied then.
+    assert_eq!(steps[..6], [1, 3, 6, 10, 16, 25]);
+    assert!(steps.len() < 20, "{steps:?}");
+}
+
+#[test]
 fn without_an_id_a_gap_is_fatal() {
     // rule: REASM-4
     let mut meta = FragmentMeta::whole(1);
