@@ -72,8 +72,7 @@ impl Partial {
     /// not to more than the whole message, nor to more than one may take.
     ///
     /// So what is allocated for all messages is at most half more than what has come of
-    /// them, whatever each of them is short of; and nothing is copied more than twice on
-    /// average.
+    /// them, and no byte is copied again more than twice on average.
     pub(super) fn append(&mut self, payload: &[u8], max_message_size: usize) {
         self.fragments = self.fragments.saturating_add(1);
         self.empty = match payload {
