@@ -99,9 +99,8 @@ pub trait WireframeProtocol {
     }
 
     /// Marks an answer's frame as belonging to the request with this id. Called for
-    /// each frame of an answer whose request had an id, before
-    /// [`before_send`](Self::before_send), and for each call with an id. The default
-    /// does nothing.
+    /// each frame of an answer whose request had an id, as it is given and so before anything
+    /// else is asked about it, and for each call with an id. The default does nothing.
     fn correlate(&self, frame: &mut Self::Frame, id: CorrelationId) {
         let _ = (frame, id);
     }

@@ -118,11 +118,13 @@ impl ReadingClock {
         Instant(now.0.saturating_sub(self.stood_still))
     }
 
-    /// The moment at which this clock will show `deadline`; `None` while it is stopped.
+    /// The moment at which this clock will show `deadline`; `None` while it is stopped, and
+    /// if there is no such moment, because it has stood still and will not get there before
+    /// the end of time.
     pub(crate) fn due(&self, deadline: Instant) -> Option<Instant> {
         match self.stopped_at {
             Some(_) => None,
-            None => Some(Instant(deadline.0.saturating_add(self.stood_still))),
+            None => deadline.0.checked_add(self.stood_still).map(Instant),
         }
     }
 
@@ -165,5 +167,18 @@ mod tests {
         clock.run(ms(115));
         assert_eq!(clock.due(deadline), Some(ms(140)));
         assert_eq!(clock.at(ms(120)), ms(20));
+    }
+
+    #[test]
+    fn what_is_due_has_come_on_the_clock_also_at_the_end_of_time() {
+        // rule: LIM-8
+        let mut clock = ReadingClock::default();
+        assert_eq!(clock.due(Instant::MAX), Some(Instant::MAX));
+        clock.stop(Instant(1));
+        clock.run(Instant(3));
+        let last = clock.at(Instant::MAX);
+        assert_eq!(clock.due(last), Some(Instant::MAX));
+        assert_eq!(clock.due(last + Duration::from_nanos(1)), None);
+        assert_eq!(clock.due(Instant::MAX), None);
     }
 }

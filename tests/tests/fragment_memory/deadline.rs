@@ -28,7 +28,7 @@ fn an_abandoned_message_is_freed_at_its_deadline_with_a_count_and_a_warning_in_a
             assert_eq!(load.dropped, dropped as usize);
             // They are dropped at about the same time.
             assert_eq!(warnings(), dropped.min(1) as usize);
-            let freed = i64::from(dropped) * 8 * KIB as i64;
+            let freed = i64::from(dropped) * 6 * KIB as i64;
             assert!((held - freed - load.held).abs() < 1_000, "{}", load.held);
         };
         is_there(&load, dropped);

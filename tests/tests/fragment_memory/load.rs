@@ -109,7 +109,7 @@ impl Bounds {
 
     /// What messages that are not whole may hold, and the account that is kept of them.
     pub(crate) const fn held(self) -> usize {
-        self.all + 640 * self.messages + 9 * KIB
+        self.all + self.all / 2 + 640 * self.messages + 9 * KIB
     }
 
     /// What is read ahead of them.

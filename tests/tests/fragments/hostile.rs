@@ -164,9 +164,8 @@ fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
         let units = [
             piece(1, 0),
             piece(2, 0),
-            // A gap, and all of that message once more.
+            // A gap, and what is left of that message.
             piece(1, 2),
-            piece(1, 0),
             piece(1, 1),
             piece(1, 2),
             piece(2, 1),
@@ -182,6 +181,11 @@ fn a_gap_drops_its_message_alone_and_what_still_comes_of_it_is_absorbed() {
         assert_eq!(answer, Record::new(ECHO | ANSWER, "from pieces"));
         // No other answer comes before that to the next request.
         is_served(Wire::Multiplexed, &mut peer).await;
+        // Sent once more from its beginning it is a message like any other.
+        let again = [piece(1, 0), piece(1, 1), piece(1, 2)];
+        peer.send(&again.concat()).await;
+        let answer = Wire::Multiplexed.answer(&mut peer, 0).await;
+        assert_eq!(answer, Record::new(ECHO | ANSWER, "from pieces"));
         peer.end_output().await;
         peer.expect_end().await;
         server.end().await;

@@ -81,6 +81,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn answer_at_once(&mut self, index: u32, mut frame: P::Frame) {
         self.scheduler.response_went();
         let info = self.info(index);
+        self.correlate_answer(info, &mut frame);
         match self.encode(&mut frame, info) {
             Ok(None) => {}
             Ok(Some(rest)) => {
@@ -122,13 +123,23 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     #[inline]
-    fn respond_in_turn(&mut self, id: RequestId, frame: P::Frame, at_once: bool) {
+    fn respond_in_turn(&mut self, id: RequestId, mut frame: P::Frame, at_once: bool) {
+        self.correlate_answer(self.info(id.index), &mut frame);
         if at_once && self.would_be_picked(id) {
             // Spares the detour through the slot where it changes nothing.
             self.scheduler.response_went();
             self.send_answer(id.index, frame);
         } else {
             self.commands.queue_answer(id.index, frame);
+        }
+    }
+
+    /// Marks a frame of the answer to that request: as it is given, because its length is
+    /// asked for before its turn.
+    #[inline]
+    fn correlate_answer(&mut self, request: Option<RequestInfo>, frame: &mut P::Frame) {
+        if let Some(id) = request.and_then(|info| info.correlation) {
+            self.correlate(frame, id);
         }
     }
 
@@ -161,7 +172,8 @@ impl<P: WireframeProtocol> Connection<P> {
             End::StreamComplete => {
                 let info = self.info(id.index);
                 let end = self.hook(info, P::stream_end_frame);
-                if let Some(frame) = end {
+                if let Some(mut frame) = end {
+                    self.correlate_answer(info, &mut frame);
                     self.commands.queue_answer(id.index, frame);
                 }
                 self.conclude(id.index, Outcome::Done);
@@ -223,7 +235,8 @@ impl<P: WireframeProtocol> Connection<P> {
             Reaction::Send(frame) => (Some(frame), false),
             Reaction::Close(frame) => (frame, true),
         };
-        if let Some(frame) = frame {
+        if let Some(mut frame) = frame {
+            self.correlate_answer(self.info(index), &mut frame);
             self.commands.queue_answer(index, frame);
         }
         if closes {

@@ -11,7 +11,7 @@ use crate::{
         splitter::{Cut, Splitter},
     },
     ids::Priority,
-    protocol::WireframeProtocol,
+    protocol::{AnswerOrder, WireframeProtocol},
     schedule::{
         begun::{Begun, Message, Origin},
         scheduler::{Ready, Source},
@@ -19,12 +19,12 @@ use crate::{
     transmit::Mark,
 };
 
-/// Whose turn it is among answers.
+/// What goes next of a source.
 enum Turn {
-    /// The next frame of the answer whose turn it is begins.
-    Begins,
-    /// The message of that command goes on.
-    GoesOn(u32),
+    /// The next frame of that command's answer begins.
+    Begins(u32),
+    /// The message that began there goes on.
+    GoesOn(Origin),
 }
 
 impl<P: WireframeProtocol> Connection<P> {
@@ -59,6 +59,7 @@ impl<P: WireframeProtocol> Connection<P> {
     ) -> Result<Box<Splitter>, Unencodable> {
         let config = &self.config;
         at_most("max_message_size", config.message_size(), len)?;
+        at_most("max_partial_bytes", config.partial_bytes(), len)?;
         at_most(
             "max_frame_len",
             config.limits.max_frame_len.get(),
@@ -125,6 +126,7 @@ impl<P: WireframeProtocol> Connection<P> {
             self.ask_for_ping();
         }
         self.in_user_code = true;
+        self.set_answer_aside();
         let ready = Ready {
             control: self.is_ready_between(Source::Control),
             high: self.is_ready_between(Source::High),
@@ -164,37 +166,57 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Which answer may send: the one whose turn it is, or, if it may not, one that has
-    /// begun a message.
+    /// An answer whose turn it is, and that may not begin what it has next, goes aside: what
+    /// is behind it may be short. One at a time, so that each pick costs the same.
+    fn set_answer_aside(&mut self) {
+        if P::ANSWERS == AnswerOrder::Correlated
+            && self.last_command.is_none()
+            && let Some(begun) = self.begun.as_deref()
+            && let Some(index) = self.commands.next_in_turn()
+            && !self.commands.is_under_way(index)
+            && self.turn_of(begun, index).is_none()
+        {
+            self.commands.set_aside();
+        }
+    }
+
+    /// Which answer may send: one that has stood aside, the one whose turn it is, or, if
+    /// neither may, one that has begun a message.
     fn answer_between_fragments(&self) -> Option<Turn> {
         let begun = self.begun.as_deref()?;
-        if self.last_command.is_none()
-            && let Some(index) = self.commands.next_answer()
-        {
-            if self.commands.is_under_way(index) {
-                if begun.answer_goes_on(index) {
-                    return Some(Turn::GoesOn(index));
-                }
-            } else if let Some(frame) = self.commands.peek_answer(index)
-                && self.may_begin(begun, frame, false)
-                && !(self.is_split(frame) && self.is_short_of_room(begun))
-            {
-                return Some(Turn::Begins);
+        if self.last_command.is_none() {
+            let candidates = [self.commands.first_aside(), self.commands.next_in_turn()];
+            let mut candidates = candidates.into_iter().flatten();
+            let turn = candidates.find_map(|index| self.turn_of(begun, index));
+            if turn.is_some() {
+                return turn;
             }
         }
-        match begun.next_of(Source::Response)?.origin {
-            Origin::Answer(index) => Some(Turn::GoesOn(index)),
-            Origin::Control | Origin::Push { .. } => None,
+        let message = begun.next_of(Source::Response)?;
+        Some(Turn::GoesOn(message.origin))
+    }
+
+    /// What that command's answer may send now.
+    fn turn_of(&self, begun: &Begun<P::Frame>, index: u32) -> Option<Turn> {
+        if self.commands.is_under_way(index) {
+            let goes_on = begun.answer_goes_on(index);
+            return goes_on.then_some(Turn::GoesOn(Origin::Answer(index)));
         }
+        let frame = self.commands.peek_answer(index)?;
+        let others_first = || {
+            let first = self.commands.first_aside();
+            first.is_some_and(|first| first != index) || self.is_short_of_room(begun)
+        };
+        let begins = !(self.is_split(frame) && others_first());
+        (begins && self.may_begin(begun, frame, false)).then_some(Turn::Begins(index))
     }
 
     /// Whether that frame may go while those messages are under way.
     fn may_begin(&self, begun: &Begun<P::Frame>, frame: &P::Frame, is_encoded: bool) -> bool {
-        let may_interrupt = |m: &Message<P::Frame>| {
-            crate::steps::step();
-            self.framing.may_interrupt(&m.frame, frame)
-        };
-        begun.messages().all(may_interrupt) && (is_encoded || self.may_mix(begun, frame))
+        let may_interrupt = |m: &Message<P::Frame>| self.framing.may_interrupt(&m.frame, frame);
+        // What waits for room is looked at for each unit that goes meanwhile: no message is
+        // asked about it.
+        (is_encoded || self.may_mix(begun, frame)) && begun.messages().all(may_interrupt)
     }
 
     /// Whether that frame is to be split, as far as is known beforehand.
@@ -257,29 +279,25 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Sends the next fragment of the message under way whose turn it is, if the source
-    /// that was picked goes on with one.
+    /// Sends what answers have next, or, of another source that was picked, the next fragment
+    /// of its message under way. Returns whether there was any.
     #[cold]
     pub(super) fn go_on(&mut self, source: Source) -> bool {
-        let origin = if source == Source::Response {
+        let turn = if source == Source::Response {
             self.in_user_code = true;
             let turn = self.answer_between_fragments();
             self.in_user_code = false;
-            match turn {
-                Some(Turn::GoesOn(index)) => Some(Origin::Answer(index)),
-                Some(Turn::Begins) | None => None,
-            }
+            turn
         } else {
             let message = self.begun.as_ref().and_then(|begun| begun.next_of(source));
-            message.map(|message| message.origin)
+            message.map(|message| Turn::GoesOn(message.origin))
         };
-        match origin {
-            Some(origin) => {
-                self.send_fragment(origin);
-                true
-            }
-            None => false,
+        match turn {
+            Some(Turn::Begins(index)) => self.send_answer_of(index),
+            Some(Turn::GoesOn(origin)) => self.send_fragment(origin),
+            None => return false,
         }
+        true
     }
 
     /// Sends the next fragment of any message: nothing else goes any more.

@@ -5,7 +5,7 @@ use crate::{
     codec::Codec,
     context::{ConnectionContext, PushSink},
     error::{Refusal, Rejected},
-    ids::Priority,
+    ids::{CorrelationId, Priority},
     protocol::{Context, RequestInfo, WireframeProtocol},
     schedule::{accepted::Accepted, pushes::Pushes},
 };
@@ -37,6 +37,14 @@ impl<P: WireframeProtocol> Connection<P> {
     #[must_use = "a warning that may be logged counts as logged"]
     pub fn may_warn(&mut self, kind: &'static str) -> Option<u64> {
         self.warnings.pass(kind, self.now)
+    }
+
+    /// Has a frame marked with the id of what it belongs to.
+    #[inline]
+    pub(super) fn correlate(&mut self, frame: &mut P::Frame, id: CorrelationId) {
+        self.in_user_code = true;
+        self.protocol.correlate(frame, id);
+        self.in_user_code = false;
     }
 
     /// Runs one hook, marked: if it panics, the mark stays.

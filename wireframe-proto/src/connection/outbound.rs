@@ -222,9 +222,14 @@ impl<P: WireframeProtocol> Connection<P> {
             Some(last) => Some(last.index),
             None => self.commands.next_answer(),
         };
-        if let Some(index) = index
-            && let Some(frame) = self.commands.take_answer(index)
-        {
+        if let Some(index) = index {
+            self.send_answer_of(index);
+        }
+    }
+
+    /// Sends the next frame of a command's answer.
+    pub(super) fn send_answer_of(&mut self, index: u32) {
+        if let Some(frame) = self.commands.take_answer(index) {
             self.send_answer(index, frame);
             self.settle_commands(index);
         }
@@ -262,13 +267,7 @@ impl<P: WireframeProtocol> Connection<P> {
         frame: &mut P::Frame,
         request: Option<RequestInfo>,
     ) -> Result<Rest, Unencodable> {
-        let correlation = request.and_then(|info| info.correlation);
-        self.hook(request, |protocol, ctx| {
-            if let Some(id) = correlation {
-                protocol.correlate(frame, id);
-            }
-            protocol.before_send(frame, ctx);
-        });
+        self.hook(request, |protocol, ctx| protocol.before_send(frame, ctx));
         if self.transmit.is_empty() {
             self.last_progress = self.now;
         }

@@ -151,9 +151,7 @@ impl<P: WireframeProtocol> Connection<P> {
             if !self.calls.is_free(id) {
                 return Err(Refusal::InUse);
             }
-            self.in_user_code = true;
-            self.protocol.correlate(frame, id);
-            self.in_user_code = false;
+            self.correlate(frame, id);
         } else if self.calls.unnamed_are_full() {
             return Err(Refusal::Full);
         }

@@ -14,9 +14,10 @@ pub struct FragmentLimits {
     /// Most messages that have begun and not ended, in each direction. One without an id
     /// counts too. Default 64.
     pub max_partial_messages: NonZeroUsize,
-    /// Most bytes of memory that the peer's messages may take together until they are
-    /// whole, counted as they are allocated. Messages of this end go beside each other up to
-    /// so many bytes. Default `None`: 4 times the most bytes of a message.
+    /// Most bytes that may have come of all of the peer's messages that are not whole; the
+    /// memory for them is at most half more. Nor may one declare to be longer. Messages of
+    /// this end go beside each other up to so many bytes, and a longer one not at all. Default
+    /// `None`: 4 times the most bytes of a message.
     pub max_partial_bytes: Option<NonZeroUsize>,
     /// Most fragments of one message, in either direction. Default `None`: the most bytes
     /// of a message divided by 256, and 16 more.

@@ -127,11 +127,11 @@ pub trait FragmentStrategy<F> {
         None
     }
 
-    /// Whether the peer may use a message's id again soon after that message.
+    /// Whether the peer may use a message's id again while it is remembered here.
     ///
     /// The ids of messages that were dropped are remembered until 64 others have been, and
-    /// what still comes of them is ignored. If ids may come round again within that it must
-    /// say yes. Then a fragment whose [`seq`](FragmentMeta::seq) is 0 begins another message
+    /// what still comes of them is ignored. That may be for as long as the connection lasts. If
+    /// ids may come round again within it the framing must say yes. Then a fragment whose [`seq`](FragmentMeta::seq) is 0 begins another message
     /// of an id whose message was dropped, also if it is the old one that comes twice; and a
     /// message that began without `seq` is not dropped alone, because what still comes of it
     /// could be another one: its loss ends the connection. Number every unit that has an id,
@@ -149,8 +149,7 @@ pub trait FragmentStrategy<F> {
     ///
     /// The default is no. The answer must depend on the frames alone: while a message is
     /// under way it is asked for each frame that could go next. That has not passed
-    /// [`correlate`](crate::WireframeProtocol::correlate) and
-    /// [`before_send`](crate::WireframeProtocol::before_send) yet, so what these change must
+    /// [`before_send`](crate::WireframeProtocol::before_send) yet, so what this changes must
     /// not matter.
     fn may_interrupt(&self, message: &F, other: &F) -> bool {
         let _ = (message, other);

@@ -128,6 +128,12 @@ impl<F> FragmentStrategy<F> for Multiplexed {
         Some(u64::from(u32::MAX))
     }
 
+    /// They come round after 2^32 messages, of which there need not have been 64 that were
+    /// dropped. All fragments are numbered, and what has no id is whole.
+    fn reuses_message_ids(&self) -> bool {
+        true
+    }
+
     fn may_interrupt(&self, _message: &F, _other: &F) -> bool {
         true
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{FragmentMeta, due::Due, reassembler::at_most};
-use crate::error::CloseReason;
+use crate::{error::CloseReason, steps::step};
 
 /// Most empty fragments of a message in a row.
 const MAX_EMPTY: usize = 32;
@@ -40,7 +40,9 @@ impl Partial {
         }
     }
 
-    pub(super) const fn id(&self) -> Option<u64> {
+    /// Counts as a step: who looks for a message by its id asks each of them.
+    pub(super) fn id(&self) -> Option<u64> {
+        step();
         self.first.msg_id
     }
 
@@ -49,8 +51,9 @@ impl Partial {
         self.first.total_message_len
     }
 
-    pub(super) fn received(&self) -> u64 {
-        self.bytes.len() as u64
+    /// Bytes that have come of it.
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -65,10 +68,12 @@ impl Partial {
         }
     }
 
-    /// Appends the payload of a fragment. The memory at least doubles when it grows, but
-    /// it grows beyond what is needed neither to more than the whole message nor to more
-    /// than `most`.
-    pub(super) fn append(&mut self, payload: &[u8], most: usize) {
+    /// Appends the payload of a fragment. The memory grows by half more than is needed, but
+    /// not to more than the whole message, nor to more than one may take.
+    ///
+    /// So what is allocated for all messages is at most half more than what has come of
+    /// them, and no byte is copied again more than twice on average.
+    pub(super) fn append(&mut self, payload: &[u8], max_message_size: usize) {
         self.fragments = self.fragments.saturating_add(1);
         self.empty = match payload {
             [] => self.empty + 1,
@@ -79,7 +84,8 @@ impl Partial {
             let total = self.total().map_or(usize::MAX, |total| {
                 usize::try_from(total).unwrap_or(usize::MAX)
             });
-            let grown = needed.saturating_mul(2).min(most).min(total).max(needed);
+            let most = total.min(max_message_size).max(needed);
+            let grown = needed.saturating_add(needed / 2).min(most);
             self.bytes.reserve_exact(grown - self.bytes.len());
         }
         self.bytes.extend_from_slice(payload);

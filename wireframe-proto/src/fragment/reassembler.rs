@@ -112,6 +112,8 @@ pub(crate) struct Reassembler {
     /// Messages that are not whole: when each has to be, and its place. Changes when one
     /// begins or ends.
     open: BTreeSet<(Due, u32)>,
+    /// Bytes that have come of them.
+    received: usize,
     /// Bytes allocated for them.
     allocated: usize,
     /// Stands still whenever nothing is decoded: what has come of a message may wait.
@@ -166,7 +168,7 @@ impl Reassembler {
     /// known to be missing.
     pub(crate) fn cut_off(&self) -> Option<(u64, Option<u64>)> {
         let partial = self.first()?;
-        let received = partial.received();
+        let received = partial.len() as u64;
         Some((received, partial.total().map(|total| total - received)))
     }
 
@@ -236,10 +238,10 @@ impl Reassembler {
         let Some(partial) = self.places.get_mut(index as usize) else {
             return;
         };
-        let others = self.allocated - partial.capacity();
-        let most = bounds.bytes.saturating_sub(others);
-        partial.append(payload, bounds.message_size.min(most));
-        self.allocated = others + partial.capacity();
+        self.allocated -= partial.capacity();
+        partial.append(payload, bounds.message_size);
+        self.allocated += partial.capacity();
+        self.received += payload.len();
     }
 
     fn complete(&mut self, index: u32) -> Taken {
@@ -262,7 +264,7 @@ impl Reassembler {
         self.remember(id);
         Taken::Dropped(DroppedMessage {
             id,
-            received: partial.map_or(0, |partial| partial.received()),
+            received: partial.map_or(0, |partial| partial.len() as u64),
             why: DropReason::SequenceGap {
                 expected,
                 got: meta.seq.unwrap_or_default(),
@@ -285,7 +287,7 @@ impl Reassembler {
         }
         Some(Expired {
             id,
-            received: partial.received(),
+            received: partial.len() as u64,
             is_alone,
         })
     }
@@ -312,6 +314,7 @@ impl Reassembler {
         let partial = core::mem::take(self.places.get_mut(index as usize)?);
         self.open.remove(&(partial.due, index));
         self.free.push(index);
+        self.received -= partial.len();
         self.allocated -= partial.capacity();
         match partial.id() {
             Some(id) => drop(self.by_id.remove(&id)),

@@ -2,10 +2,13 @@
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
+use hashbrown::HashSet;
+
 use super::scheduler::Source;
 use crate::{
     fragment::splitter::Splitter,
     ids::{CallId, Priority},
+    steps::step,
 };
 
 /// Where a message came from.
@@ -45,6 +48,14 @@ pub(crate) struct Message<F> {
     number: u64,
 }
 
+impl<F> Message<F> {
+    /// Whether it began there. Counts as a step, since each is asked until it is found.
+    fn began_at(&self, origin: Origin) -> bool {
+        step();
+        self.origin == origin
+    }
+}
+
 /// The messages under way.
 ///
 /// Sources are served first in, first out, so of each there is one at most; but of
@@ -56,6 +67,8 @@ pub(crate) struct Begun<F> {
     low: VecDeque<Message<F>>,
     /// In the order of their turns.
     answers: VecDeque<Message<F>>,
+    /// Ids of messages.
+    ids: HashSet<u64>,
     /// Messages without an id.
     anonymous: usize,
     /// Bytes of all messages together, sent ones included.
@@ -79,6 +92,7 @@ impl<F> Default for Begun<F> {
             high: VecDeque::new(),
             low: VecDeque::new(),
             answers: VecDeque::new(),
+            ids: HashSet::new(),
             anonymous: 0,
             bytes: 0,
             copied: 0,
@@ -105,7 +119,8 @@ impl<F> Begun<F> {
     /// All of them, in no order that matters.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Message<F>> {
         let pushes = self.high.iter().chain(&self.low);
-        self.control.iter().chain(pushes).chain(&self.answers)
+        let messages = self.control.iter().chain(pushes).chain(&self.answers);
+        messages.inspect(|_| step())
     }
 
     /// Whether all messages have ids, so that another one that is split may mix with them.
@@ -126,9 +141,10 @@ impl<F> Begun<F> {
     /// An id that names no message under way, if one of those up to `max` is free.
     pub(crate) fn free_id(&self, max: u64) -> Option<u64> {
         let mut id = self.next_id;
-        for _ in 0..=self.len() {
+        for _ in 0..=self.ids.len() {
+            step();
             id = if id > max { 0 } else { id };
-            if self.messages().all(|m| m.splitter.id() != Some(id)) {
+            if !self.ids.contains(&id) {
                 return Some(id);
             }
             id = id.saturating_add(1);
@@ -151,7 +167,10 @@ impl<F> Begun<F> {
             self.barriers.push(number);
         }
         match splitter.id() {
-            Some(id) => self.next_id = id.saturating_add(1),
+            Some(id) => {
+                self.ids.insert(id);
+                self.next_id = id.saturating_add(1);
+            }
             None => self.anonymous += 1,
         }
         self.bytes = self.bytes.saturating_add(splitter.total());
@@ -171,7 +190,10 @@ impl<F> Begun<F> {
 
     /// The message has ended.
     pub(crate) fn end(&mut self, message: &Message<F>) {
-        self.anonymous -= usize::from(message.splitter.id().is_none());
+        match message.splitter.id() {
+            Some(id) => drop(self.ids.remove(&id)),
+            None => self.anonymous -= 1,
+        }
         self.bytes = self.bytes.saturating_sub(message.splitter.total());
         self.copied -= message.splitter.copied();
         if self.barriers.last() == Some(&message.number) {
@@ -204,6 +226,7 @@ impl<F> Begun<F> {
     }
 
     fn goes_on(&self, message: &Message<F>) -> bool {
+        step();
         self.barriers
             .last()
             .is_none_or(|&newest| message.number >= newest)
@@ -216,7 +239,7 @@ impl<F> Begun<F> {
 
     /// Whether the message of that command may go on.
     pub(crate) fn answer_goes_on(&self, index: u32) -> bool {
-        let of_command = |m: &&Message<F>| m.origin == Origin::Answer(index);
+        let of_command = |m: &&Message<F>| m.began_at(Origin::Answer(index));
         let message = self.answers.iter().find(of_command);
         message.is_some_and(|message| self.goes_on(message))
     }
@@ -224,18 +247,19 @@ impl<F> Begun<F> {
     /// The message that began there, to write its next fragment.
     pub(crate) fn get_mut(&mut self, origin: Origin) -> Option<&mut Message<F>> {
         let mut queue = self.of_mut(origin.source()).iter_mut();
-        queue.find(|message| message.origin == origin)
+        queue.find(|message| message.began_at(origin))
     }
 
     /// Takes out the message that began there.
     pub(crate) fn take(&mut self, origin: Origin) -> Option<Message<F>> {
         let queue = self.of_mut(origin.source());
-        let at = queue.iter().position(|message| message.origin == origin)?;
+        let at = queue.iter().position(|message| message.began_at(origin))?;
         queue.remove(at)
     }
 
     /// Takes out all of them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Message<F>> {
+        self.ids.clear();
         self.anonymous = 0;
         self.bytes = 0;
         self.copied = 0;
@@ -255,5 +279,51 @@ impl<F> Begun<F> {
                 ..Self::default()
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fragment::splitter::Cut, steps::counting};
+
+    /// So many messages under way, which have taken one id after the other.
+    fn under_way(messages: u32) -> Begun<()> {
+        let mut begun = Begun::default();
+        let cut = Cut {
+            piece: 1,
+            ends_short: false,
+        };
+        for index in 0..messages {
+            let id = begun.free_id(99);
+            let splitter = Splitter::new((VecDeque::new(), 0), cut, id, false);
+            begun.insert((), Origin::Answer(index), Box::new(splitter), false);
+        }
+        begun
+    }
+
+    #[test]
+    fn an_id_is_found_at_once_however_many_are_in_use() {
+        // rule: LIM-9, FRAG-2
+        for messages in [1, 64] {
+            let begun = under_way(messages);
+            let mut id = None;
+            let steps = counting::of(|| id = begun.free_id(99));
+            assert_eq!((id, steps), (Some(messages.into()), 1));
+        }
+    }
+
+    #[test]
+    fn ids_in_use_are_passed_over_and_those_of_ended_messages_are_free() {
+        // rule: FRAG-2
+        let mut begun = under_way(100);
+        assert_eq!(begun.free_id(99), None);
+        for index in [70, 7] {
+            let message = begun.take(Origin::Answer(index)).unwrap();
+            begun.end(&message);
+            assert_eq!(begun.free_id(99), Some(index.into()));
+        }
+        assert_eq!(begun.take_all().count(), 98);
+        assert_eq!(begun.free_id(99), Some(0));
     }
 }

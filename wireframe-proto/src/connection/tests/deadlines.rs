@@ -280,6 +280,22 @@ fn deadlines_past_the_end_of_time_are_never_reached() {
 }
 
 #[test]
+fn a_time_limit_without_end_is_never_over_for_a_body_that_has_stood_still() {
+    // rule: LIM-8, LIM-10
+    let mut config = config();
+    config.timeouts.body = Duration::MAX;
+    config.timeouts.idle = None;
+    let mut link = link(config);
+    let command = link.requests(&[1])[0];
+    link.connection.next_body(command.id, Instant::ZERO);
+    link.connection.hold_input(true, Instant::from_millis(1));
+    link.connection.hold_input(false, Instant::from_millis(2));
+    assert_eq!(link.connection.poll_timeout(), None);
+    link.connection.handle_timeout(Instant::MAX);
+    assert_eq!(link.events(), []);
+}
+
+#[test]
 fn zero_timeouts_end_at_once_and_do_not_spin() {
     // rule: LIM-8, LIM-10
     let mut config = config();

@@ -68,8 +68,8 @@ impl Reassembler {
             Place::Duplicate if bounds.reuses_ids => return self.judge_duplicate(meta),
             Place::Duplicate | Place::Late => return Ok(()),
         };
-        let received = partial.map_or(0, Partial::received);
-        let size = received.saturating_add(meta.payload_len);
+        let received = partial.map_or(0, Partial::len);
+        let size = (received as u64).saturating_add(meta.payload_len);
         let total = self.judge_total(meta, partial, size)?;
         let max_size = bounds.message_size;
         at_most("max_message_size", max_size, size.max(total.unwrap_or(0)))?;
@@ -86,10 +86,10 @@ impl Reassembler {
         } else {
             return Ok(());
         }
-        let capacity = partial.map_or(0, Partial::capacity);
-        let others = (self.allocated - capacity) as u64;
-        let needed = others.saturating_add(size.max(capacity as u64));
-        at_most("max_partial_bytes", bounds.bytes, needed)
+        // What the sender can reckon: not the memory, of which each message has some to spare.
+        let others = (self.received - received) as u64;
+        let together = others.saturating_add(size).max(total.unwrap_or(0));
+        at_most("max_partial_bytes", bounds.bytes, together)
     }
 
     /// Refuses a first fragment that is not the one of the message under way by that id: its

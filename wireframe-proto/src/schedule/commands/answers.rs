@@ -57,13 +57,31 @@ impl<F> Commands<F> {
         }
     }
 
-    /// Whose frame goes next.
+    /// Whose frame goes next, if any may.
     #[inline]
     pub(crate) fn next_answer(&self) -> Option<u32> {
+        self.first_aside().or_else(|| self.next_in_turn())
+    }
+
+    /// Whose turn it is.
+    #[inline]
+    pub(crate) fn next_in_turn(&self) -> Option<u32> {
         match self.order {
             AnswerOrder::InOrder => self.live.head().filter(|&index| self.sendable(index)),
             AnswerOrder::Correlated => self.ring.front().copied(),
         }
+    }
+
+    /// Whose frame has stood aside for longest.
+    #[inline]
+    pub(crate) fn first_aside(&self) -> Option<u32> {
+        self.aside.front().copied()
+    }
+
+    /// What the answer has next whose turn it is may not go: it stands aside, so that the
+    /// others have their turns. Answers that go in order wait for it.
+    pub(crate) fn set_aside(&mut self) {
+        self.aside.extend(self.ring.pop_front());
     }
 
     /// Appends a frame to a command's answer.
@@ -89,8 +107,12 @@ impl<F> Commands<F> {
         if let Some(body) = &mut command.body {
             body.sendable = body.sendable.saturating_sub(1);
         }
-        if command.in_ring && self.ring.front() == Some(&index) {
-            self.ring.pop_front();
+        let next_of = [&mut self.aside, &mut self.ring];
+        let line = next_of.into_iter().find(|l| l.front() == Some(&index));
+        if command.in_ring
+            && let Some(line) = line
+        {
+            line.pop_front();
             command.in_ring = !command.answer.is_empty();
             if command.in_ring {
                 self.ring.push_back(index);
@@ -139,7 +161,11 @@ impl<F> Commands<F> {
             }
         } else if !command.in_ring {
             // It went because what has its turn may not go now; most likely it went last.
-            let place = self.ring.iter().rposition(|&other| other == index);
+            let is_it = |&other: &u32| {
+                crate::steps::step();
+                other == index
+            };
+            let place = self.ring.iter().rposition(is_it);
             place.and_then(|place| self.ring.remove(place));
         }
     }
@@ -187,7 +213,7 @@ impl<F> Commands<F> {
         nothing_queued
             && match self.order {
                 AnswerOrder::InOrder => self.live.head() == Some(index),
-                AnswerOrder::Correlated => self.ring.is_empty(),
+                AnswerOrder::Correlated => self.ring.is_empty() && self.aside.is_empty(),
             }
     }
 

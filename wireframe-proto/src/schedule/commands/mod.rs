@@ -38,7 +38,7 @@ pub(crate) struct Command<F> {
     pub(crate) body_dropped: bool,
     /// The connection closes after its last frame.
     closes: bool,
-    /// Whether it stands in the ring of answers that take turns.
+    /// Whether it stands in the ring of answers that take turns, or aside.
     in_ring: bool,
     /// A message of its answer goes in fragments, and not all of them have gone.
     under_way: bool,
@@ -114,6 +114,9 @@ pub(crate) struct Commands<F> {
     held_bytes: usize,
     /// Answers with something to send, in the order of their turns. Correlated only.
     ring: VecDeque<u32>,
+    /// Answers that were not let in at their turn, and have left the ring: the first of them
+    /// goes before all others once it may.
+    aside: VecDeque<u32>,
     /// Exclusive commands that are live, oldest first. Only the first can have started.
     exclusives: VecDeque<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
@@ -156,6 +159,7 @@ impl<F> Commands<F> {
             held_unnamed: VecDeque::new(),
             held_bytes: 0,
             ring: VecDeque::new(),
+            aside: VecDeque::new(),
             exclusives: VecDeque::new(),
             awaited: List::default(),
             full_bodies: 0,

@@ -21,13 +21,13 @@ fn what_a_connection_holds_is_charged_and_given_back() {
     let world = World::new(1 << 20);
     let mut one = world.open();
     world.send(&mut one, &begins(10_000, &[1; 3_000]));
-    // Twice what has come. The rest of the buffer is with the thread.
-    assert_eq!(world.budget.used(), 6_000 + account());
+    // Half more than has come. The rest of the buffer is with the thread.
+    assert_eq!(world.budget.used(), 4_500 + account());
     // A unit that is not whole, beside it.
     let unit = unit(1, 1, None, false, &[1; 5_000]);
     world.send(&mut one, &unit[..5_000]);
     let used = world.budget.used() - account();
-    assert!((11_000..=6_000 + (16 << 10)).contains(&used), "{used}");
+    assert!((9_500..=4_500 + (16 << 10)).contains(&used), "{used}");
     world.send(&mut one, &unit[5_000..]);
     let all = 10_000 + account();
     assert_eq!(world.budget.used(), all, "all of the message");
@@ -58,7 +58,7 @@ fn new_messages_are_refused_by_name_while_others_go_on() {
     let all = 100_000 + account();
     let world = World::new(all);
     let (mut honest, mut holder, mut late) = (world.open(), world.open(), world.open());
-    world.send(&mut holder, &begins(100_000, &[1; 50_000]));
+    world.send(&mut holder, &begins(100_000, &[1; 70_000]));
     assert_eq!(world.budget.used(), all);
 
     world.send(&mut late, &begins(10, b"late"));
@@ -69,7 +69,7 @@ fn new_messages_are_refused_by_name_while_others_go_on() {
 
     // What is whole is served, and what has begun goes on.
     assert!(world.echoes(&mut honest));
-    world.send(&mut holder, &unit(1, 1, None, true, &[1; 50_000]));
+    world.send(&mut holder, &unit(1, 1, None, true, &[1; 30_000]));
     assert_eq!(world.budget.used(), 0);
     world.send(&mut honest, &begins(10, b"begins"));
     assert!(world.echoes(&mut honest) && world.echoes(&mut holder));
@@ -82,7 +82,7 @@ fn a_slow_consumer_has_to_go_and_nobody_else() {
     let (sender, letters) = dead_letter_queue(nonzero(100));
     let world = World::with(100_000, |app| app.dead_letters(sender));
     let (mut honest, slow, mut other) = (world.open(), world.connect(1_000), world.open());
-    world.send(&mut other, &begins(30_000, &[1; 15_000]));
+    world.send(&mut other, &begins(30_000, &[1; 20_000]));
     let mut accepted = 0;
     while slow.push.try_push(Low, blob(5_000)).is_ok() {
         accepted += 1;
@@ -93,7 +93,7 @@ fn a_slow_consumer_has_to_go_and_nobody_else() {
     assert_eq!((world.budget.closed(), accepted), (1, 14));
     slow.check_account();
     assert!(world.echoes(&mut honest));
-    world.send(&mut other, &unit(1, 1, None, true, &[1; 15_000]));
+    world.send(&mut other, &unit(1, 1, None, true, &[1; 10_000]));
     assert!(world.echoes(&mut other));
 
     // It takes nothing, so it need not be waited for.
@@ -113,12 +113,12 @@ fn a_slow_consumer_has_to_go_and_nobody_else() {
 #[test]
 fn one_excess_costs_one_connection_however_many_drivers_see_it() {
     // rule: LIM-6
-    let world = World::new(100_000 + 6 * account());
+    let world = World::new(75_000 + 6 * account());
     let mut ones: Vec<_> = (0..6).map(|_| world.open()).collect();
     for one in &mut ones {
         world.send(one, &begins(40_000, &[1; 8_000]));
     }
-    assert_eq!(world.budget.used(), 6 * (16_000 + account()));
+    assert_eq!(world.budget.used(), 6 * (12_000 + account()));
     // All of them at once, and more than there is.
     for one in &mut ones {
         one.peer.send(&unit(1, 1, None, false, &[1; 1]));
@@ -127,7 +127,7 @@ fn one_excess_costs_one_connection_however_many_drivers_see_it() {
     world.simulation.run();
     assert_eq!(world.budget.closed(), 1);
     assert!(ones[4].push.is_closed(), "the largest");
-    assert_eq!(world.budget.used(), 5 * (16_000 + account()));
+    assert_eq!(world.budget.used(), 5 * (12_000 + account()));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn who_alone_holds_too_much_goes_although_nobody_else_comes_by() {
     let (mut one, _idle) = (world.open(), world.open());
     world.send(&mut one, &begins(200_000, &[1; 15_000]));
     assert_eq!(one.heard().len(), 1);
-    let held = (30_000 + account()) as u64;
+    let held = (22_500 + account()) as u64;
     assert_eq!(one.reason(&world), Some(world.exceeded(held)));
     assert_eq!((world.budget.used(), world.budget.closed()), (0, 1));
 }
@@ -175,16 +175,11 @@ fn a_hundred_uploads_that_never_end_stay_within_what_is_documented() {
             most = most.max(world.budget.used());
         }
         assert!(world.budget.used() <= limit);
-        println!(
-            "{seq} most {most} used {} closed {}",
-            world.budget.used(),
-            world.budget.closed()
-        );
         assert!(world.echoes(&mut honest));
     }
-    // One passes the limit, with at most twice what has come of its message. While that is
+    // One passes the limit, with at most half more than has come of its message. While that is
     // so the others with messages do not read, and no message begins.
-    let slack = 2 * 64 * piece;
+    let slack = 64 * piece * 3 / 2;
     assert!(most > limit && most <= limit + slack, "{most}");
     let open = ones.iter().filter(|one| !one.push.is_closed()).count();
     assert_eq!(open as u64 + world.budget.closed(), 100);
@@ -225,7 +220,7 @@ fn however_a_connection_ends_it_gives_everything_back() {
         one.push.try_push(Low, blob(30_000)).unwrap();
         world.simulation.run();
         let used = world.budget.used();
-        assert!(used >= 2_000 + 30_000, "{how}: {used}");
+        assert!(used >= 1_500 + 30_000, "{how}: {used}");
         end(&world, &mut one);
         world.simulation.run();
         world.simulation.advance(secs(60));
@@ -271,7 +266,7 @@ fn apps_that_share_a_budget_are_bounded_together() {
         .build()
         .unwrap();
     let mut one = app.open();
-    app.send(&mut one, &begins(20_000, &[1; 10_000]));
+    app.send(&mut one, &begins(20_000, &[1; 14_000]));
     assert_eq!((world.budget.used(), app.budget.used()), (all, 0));
     let mut other = world.open();
     world.send(&mut other, &begins(10, b"late"));

@@ -128,7 +128,7 @@ fn payloads(mut wire: &[u8]) -> Vec<Vec<u8>> {
 fn account() -> usize {
     let world = World::new(1 << 20);
     let mut one = world.open();
-    world.send(&mut one, &begins(9, &[1; 5]));
+    world.send(&mut one, &begins(9, &[1; 6]));
     world.budget.used() - 9
 }
 

@@ -1,6 +1,7 @@
 //! Messages that go and come in fragments.
 
 mod arriving;
+mod aside;
 mod cut_off;
 mod dropped;
 mod hostile;
@@ -9,6 +10,7 @@ mod packets;
 mod programs;
 mod reused;
 mod reviewed;
+mod room;
 mod round_trips;
 mod taking_turns;
 mod under_way;
@@ -187,6 +189,9 @@ pub(super) fn units<F>(mut framing: impl FragmentStrategy<F>, mut wire: &[u8]) -
 /// A frame with this body has a longer one when it is sent.
 pub(super) const GROWS: &[u8] = b"grow";
 
+/// A frame with this body has a longer one when it is correlated.
+pub(super) const MARKED: &[u8] = b"mark";
+
 /// The protocol of the other tests, over any framing.
 pub(super) struct Framed<P, S> {
     pub(super) inner: P,
@@ -221,6 +226,9 @@ where
 
     fn correlate(&self, frame: &mut Frame, id: CorrelationId) {
         self.inner.correlate(frame, id);
+        if frame.body == MARKED {
+            frame.body = Bytes::from_static(b"marked");
+        }
     }
 
     fn on_connection_setup(&self, ctx: &mut Context<'_, Self>) {

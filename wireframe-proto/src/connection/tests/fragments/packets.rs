@@ -54,6 +54,36 @@ fn ten_thousand_packets_wrap_the_number_and_lose_no_byte() {
     assert_eq!(link.started().len(), 1);
 }
 
+#[test]
+fn ten_thousand_packets_are_received_as_they_were_sent() {
+    // rule: FRAG-4
+    let mut link: Link<Framed<InOrder, LenSeq16M>> = over(LenSeq16M::default(), InOrder::default());
+    link.receive_bytes(&packet(0, &Frame::new(Kind::Exclusive, [])));
+    let command = link.started()[0];
+    // The last one has the number 255.
+    const LAST: u32 = 40 * 256 - 1;
+    for n in 1..=LAST {
+        let kind = if n == LAST {
+            Kind::LastBody
+        } else {
+            Kind::Body
+        };
+        let frame = Frame::new(kind, n.to_be_bytes());
+        let pending = link.connection.next_body(command.id, link.now);
+        assert_eq!(pending, Body::Pending);
+        let [number, ..] = n.to_le_bytes();
+        link.receive_bytes(&packet(number, &frame));
+        assert_eq!(link.events(), [Event::Body(command)]);
+        let received = link.connection.next_body(command.id, link.now);
+        assert_eq!(received, Body::Frame(frame));
+    }
+    // The answer goes on counting.
+    link.connection
+        .answer(command.id, Frame::numbered(1))
+        .unwrap();
+    assert_eq!(link.sent_bytes(), packet(0, &Frame::numbered(1)));
+}
+
 /// The route of the frame with which a client answers the server's greeting.
 const HANDSHAKE: u8 = 9;
 

@@ -313,6 +313,8 @@ fn config(unsent_pushes: UnsentPushes) -> Config {
     };
     config.limits.high_water = nonzero(30);
     config.fragments.max_message_size = Some(nonzero(1_000));
+    // Room for two or three at once, at either end.
+    config.fragments.max_partial_bytes = Some(nonzero(120));
     config
 }
 

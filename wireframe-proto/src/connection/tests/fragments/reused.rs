@@ -57,6 +57,22 @@ fn dropped(why: DropReason) -> Event<Bytes> {
 }
 
 #[test]
+fn an_id_that_was_dropped_names_another_message_when_ids_have_come_round() {
+    // rule: REASM-5, FRAG-3
+    let mut receiver = raw(Multiplexed::new(), Config::default());
+    feed(&mut receiver, &fragment(5, 1, None, false, b"x"));
+    let [Event::MessageDropped(_)] = events(&mut receiver)[..] else {
+        panic!();
+    };
+    for id in [6, 5] {
+        feed(&mut receiver, &fragment(id, 0, Some(2), false, b"a"));
+        feed(&mut receiver, &fragment(id, 1, None, true, b"b"));
+        let whole = Event::Push(Bytes::from_static(b"ab"));
+        assert_eq!(events(&mut receiver), [whole]);
+    }
+}
+
+#[test]
 fn a_gap_is_told_once_however_many_fragments_are_left() {
     // rule: REASM-4, REASM-5
     let mut receiver = receiver(true);

@@ -9,7 +9,7 @@ use super::{
     super::support::{Correlated, Frame, Hook, InOrder, Kind, Link},
     Framed, RawConnection, encoded, events, feed, fragment, multiplexed, over, raw,
     taking_turns::letters,
-    units, whole,
+    whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
@@ -201,51 +201,19 @@ fn the_time_that_a_message_has_left_goes_on_behind_an_exclusive_request() {
 }
 
 #[test]
-fn the_messages_under_way_fit_the_memory_of_a_peer_of_the_same_configuration() {
-    // rule: SEL-7, REASM-2
+fn a_time_limit_without_end_is_never_over_for_a_message_that_has_stood_still() {
+    // rule: LIM-8, LIM-10
     let mut config = Config::default();
-    config.fragments.max_message_size = Some(nonzero(1_000));
-    config.fragments.max_partial_bytes = Some(nonzero(2_500));
-    let framing = multiplexed(100);
-    let inner = Correlated::default();
-    let mut link = Link::new(config.clone(), Framed { inner, framing });
-    let requests = (1..=10).flat_map(|id| whole(&Frame::request(id).wire()[4..]));
-    link.receive_bytes(&requests.collect::<Vec<_>>());
-    for command in link.started() {
-        let answer = letters(Kind::Push, 'a', 900);
-        link.connection.answer(command.id, answer).unwrap();
-    }
-    let mut receiver = raw(multiplexed(100), config);
-    feed(&mut receiver, &link.sent_bytes());
-    let events = events(&mut receiver);
-    assert_eq!(events.len(), 10);
-    assert!(events.iter().all(|event| matches!(event, Event::Push(_))));
-}
-
-#[test]
-fn a_push_that_waits_for_room_is_not_passed_by_answers_without_end() {
-    // rule: SEL-1, SEL-7
-    let mut config = Config::default();
-    config.limits.high_water = nonzero(1);
-    config.fragments.max_partial_bytes = Some(nonzero(2_000));
-    let (inner, framing) = (Correlated::default(), multiplexed(100));
-    let mut link = Link::new(config, Framed { inner, framing });
-    let requests = (1..=6).flat_map(|id| whole(&Frame::request(id).wire()[4..]));
-    link.receive_bytes(&requests.collect::<Vec<_>>());
-    for (command, len) in link.started().iter().zip([500, 800, 500, 500, 500, 500]) {
-        let answer = letters(Kind::Push, 'a', len);
-        link.connection.answer(command.id, answer).unwrap();
-    }
-    let _ = link.fill();
-    let mut sent = link.take_bytes(usize::MAX);
-    let push = letters(Kind::Push, 'l', 1_500);
-    link.connection.push(Priority::Low, push).unwrap();
-    sent.extend(link.sent_bytes());
-    let units = units::<Frame>(Multiplexed::new(), &sent);
-    let begin = units.iter().filter(|unit| unit.meta.seq == Some(0));
-    let letters: Vec<_> = begin.map(|unit| unit.payload[99]).collect();
-    // It goes as soon as the answer has ended that had begun before it.
-    assert_eq!(letters, *b"alaaaaa");
+    config.fragments.reassembly_timeout = Duration::MAX;
+    let mut receiver = raw(Multiplexed::new(), config);
+    feed(&mut receiver, &fragment(1, 0, Some(2), false, b"a"));
+    assert_eq!(events(&mut receiver), []);
+    receiver.hold_input(true, Instant::from_millis(1));
+    receiver.hold_input(false, Instant::from_millis(2));
+    assert_eq!(receiver.poll_timeout(), None);
+    receiver.handle_timeout(Instant::MAX);
+    feed(&mut receiver, &fragment(1, 1, None, true, b"b"));
+    assert_eq!(events(&mut receiver), [push(b"ab")]);
 }
 
 #[test]

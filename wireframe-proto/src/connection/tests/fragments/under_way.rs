@@ -1,6 +1,6 @@
 //! Messages under way: their slots, what cannot be sent, and how they end.
 
-use alloc::{string::ToString, vec, vec::Vec};
+use alloc::{format, string::ToString, vec, vec::Vec};
 use core::num::NonZeroUsize;
 
 use bytes::Bytes;
@@ -56,11 +56,8 @@ fn the_high_water_mark_counts_units() {
     assert_eq!(link.take_bytes(usize::MAX).len(), 21 + 8);
 }
 
-#[test]
-fn a_message_over_the_limit_leaves_no_byte() {
-    // rule: FRAME-6
-    let mut config = Config::default();
-    config.fragments.max_message_size = Some(nonzero(100));
+/// Messages of 100 bytes go, and of 101 not, because of that limit.
+fn leaves_no_byte_of_101(config: Config, limit: &str) {
     let mut sender = raw(multiplexed(8), config);
     for (len, sent) in [(100, true), (101, false), (8, true)] {
         let message = Bytes::from(vec![1; len]);
@@ -75,9 +72,25 @@ fn a_message_over_the_limit_leaves_no_byte() {
             panic!("{event:?}");
         };
         assert_eq!(undelivered.frame, message);
-        let error = Unencodable::new("max_message_size is 100, got 101");
+        let error = Unencodable::new(format!("{limit} is 100, got 101"));
         assert_eq!(undelivered.why, UndeliveredReason::Unencodable(error));
     }
+}
+
+#[test]
+fn a_message_over_the_limit_leaves_no_byte() {
+    // rule: FRAME-6
+    let mut config = Config::default();
+    config.fragments.max_message_size = Some(nonzero(100));
+    leaves_no_byte_of_101(config, "max_message_size");
+}
+
+#[test]
+fn a_message_over_the_limit_of_all_together_leaves_no_byte() {
+    // rule: FRAME-6, SEL-7
+    let mut config = Config::default();
+    config.fragments.max_partial_bytes = Some(nonzero(100));
+    leaves_no_byte_of_101(config, "max_partial_bytes");
 }
 
 #[test]

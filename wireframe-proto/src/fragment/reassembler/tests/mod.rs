@@ -148,9 +148,37 @@ fn memory_follows_what_has_come_and_not_what_was_announced() {
         let payload = vec![0; 1000].into();
         let taken = reassembler.take(meta.clone(), payload, AT_ONCE, &bounds);
         assert_eq!(taken, Ok(Taken::Nothing));
-        assert!(reassembler.allocated <= 2_000 * fragments);
+        assert!(reassembler.allocated <= 1_500 * fragments);
         meta.total_message_len = None;
     }
+}
+
+#[test]
+fn a_message_grows_by_large_steps_however_little_more_may_come() {
+    // rule: LIM-9, REASM-3
+    let bounds = Bounds {
+        message_size: 10_000,
+        bytes: 10_000,
+        fragments: 10_000,
+        ..BOUNDS
+    };
+    let mut reassembler = Reassembler::default();
+    let mut take = |id, len| {
+        let mut meta = FragmentMeta::whole(len as u64);
+        meta.msg_id = Some(id);
+        meta.is_final = false;
+        let payload = vec![0; len].into();
+        let taken = reassembler.take(meta, payload, AT_ONCE, &bounds);
+        assert_eq!(taken, Ok(Taken::Nothing));
+        reassembler.allocated
+    };
+    // Another one has taken all but what this one needs.
+    let others = take(1, 9_000);
+    let mut steps: Vec<usize> = (0..1_000).map(|_| take(2, 1) - others).collect();
+    steps.dedup();
+    // Each is half more than what is copied then.
+    assert_eq!(steps[..6], [1, 3, 6, 10, 16, 25]);
+    assert!(steps.len() < 20, "{steps:?}");
 }
 
 #[test]

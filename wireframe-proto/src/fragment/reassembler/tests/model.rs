@@ -62,7 +62,6 @@ pub(super) struct Plain {
     pub(super) total: Option<u64>,
     pub(super) bytes: Vec<u8>,
     pub(super) fragments: u32,
-    capacity: usize,
     empty: usize,
     began: u64,
     first: FragmentMeta,
@@ -160,7 +159,6 @@ impl Model {
             total: meta.total_message_len,
             bytes: Vec::new(),
             fragments: 0,
-            capacity: 0,
             empty: 0,
             began: now,
             first: meta.clone(),
@@ -191,7 +189,7 @@ impl Model {
             self.stats.messages += 1;
             return Outcome::Whole(payload.to_vec());
         }
-        self.append(&mut message, payload, bounds);
+        self.append(&mut message, payload);
         self.note(at, id, payload);
         match at {
             Some(at) if meta.is_final => {
@@ -266,29 +264,23 @@ impl Model {
         if at.is_none() && self.open.len() == bounds.messages {
             return Some(Outcome::Limit("max_partial_messages"));
         }
-        if size > message.capacity && size > self.room(message, bounds) {
+        let announced = message.total.is_some_and(|t| t > bounds.bytes as u64);
+        if announced || len > self.room(bounds) {
+            if announced {
+                self.saw("more announced than all may be");
+            }
             return Some(Outcome::Limit("max_partial_bytes"));
         }
         None
     }
 
-    /// Memory that the others leave to a message.
-    fn room(&self, message: &Plain, bounds: &Bounds) -> usize {
-        let all: usize = self.open.iter().map(|other| other.capacity).sum();
-        bounds.bytes - (all - message.capacity)
+    /// Bytes that may still come of messages that are not whole.
+    fn room(&self, bounds: &Bounds) -> usize {
+        let all: usize = self.open.iter().map(|other| other.bytes.len()).sum();
+        bounds.bytes - all
     }
 
-    fn append(&mut self, message: &mut Plain, payload: &[u8], bounds: &Bounds) {
-        let size = message.bytes.len() + payload.len();
-        if size > message.capacity {
-            let total = message.total.map_or(usize::MAX, |n| n.try_into().unwrap());
-            let whole = bounds.message_size.min(total);
-            let room = self.room(message, bounds);
-            if room < whole && room < 2 * size {
-                self.saw("little memory left");
-            }
-            message.capacity = (2 * size).min(whole).min(room).max(size);
-        }
+    fn append(&mut self, message: &mut Plain, payload: &[u8]) {
         message.empty = match payload {
             [] => message.empty + 1,
             _ => 0,
