@@ -164,7 +164,7 @@ impl<P: WireframeProtocol> Connection<P> {
             }
             // Read and drop: an unread byte would make the transport reset what we said.
             Phase::Closing(_) => true,
-            Phase::Closed { .. } => false,
+            Phase::Closed(_) => false,
         }
     }
 

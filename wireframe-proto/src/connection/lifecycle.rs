@@ -49,7 +49,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 self.close_at = Some(self.close_at.map_or(deadline, |at| at.min(deadline)));
                 return;
             }
-            Phase::Closed { .. } => return,
+            Phase::Closed(_) => return,
         }
         self.set_up();
         self.phase = Phase::Draining;
@@ -146,7 +146,7 @@ impl<P: WireframeProtocol> Connection<P> {
         let ending = match self.phase {
             Phase::Draining => self.input_ended || self.calls.pending() == 0,
             Phase::Active => self.input_ended,
-            Phase::Closing(_) | Phase::Closed { .. } => false,
+            Phase::Closing(_) | Phase::Closed(_) => false,
         };
         ending && self.commands.live() == 0
     }
@@ -267,7 +267,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Ends at once.
     pub(super) fn abort(&mut self, reason: CloseReason) {
         match &self.phase {
-            Phase::Closed { .. } => return,
+            Phase::Closed(_) => return,
             // The reason that came first is the one that counts.
             Phase::Closing(_) => return self.close_now(),
             Phase::Active | Phase::Draining => {}
@@ -279,10 +279,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// The last step of every way to end.
     pub(super) fn close_now(&mut self) {
-        let closed = Phase::Closed {
-            reason: CloseReason::ProtocolPanicked,
-            announced: false,
-        };
+        let closed = Phase::closed(CloseReason::ProtocolPanicked);
         let closing = match core::mem::replace(&mut self.phase, closed) {
             Phase::Closing(closing) => closing,
             other => {
@@ -302,19 +299,18 @@ impl<P: WireframeProtocol> Connection<P> {
             let reason = &closing.reason;
             self.hook(None, |protocol, ctx| protocol.on_disconnect(reason, ctx));
         }
-        self.phase = Phase::Closed {
-            reason: closing.reason,
-            announced: false,
-        };
+        if let Phase::Closed(closed) = &mut self.phase {
+            closed.reason = closing.reason;
+        }
     }
 
     /// Whether the end, or the approach of it, has not been told yet.
     pub(super) fn is_unannounced(&self) -> bool {
         match &self.phase {
-            _ if self.in_user_code && !matches!(self.phase, Phase::Closed { .. }) => true,
+            _ if self.in_user_code && !matches!(self.phase, Phase::Closed(_)) => true,
             Phase::Active | Phase::Draining => false,
             Phase::Closing(closing) => !closing.announced || self.is_over(closing),
-            Phase::Closed { announced, .. } => !announced,
+            Phase::Closed(closed) => !closed.announced,
         }
     }
 
@@ -348,10 +344,10 @@ impl<P: WireframeProtocol> Connection<P> {
         {
             self.close_now();
         }
-        if let Phase::Closed { reason, announced } = &mut self.phase
-            && !core::mem::replace(announced, true)
+        if let Phase::Closed(closed) = &mut self.phase
+            && !core::mem::replace(&mut closed.announced, true)
         {
-            return Some(Event::Closed(reason.clone()));
+            return Some(Event::Closed(closed.reason.clone()));
         }
         None
     }
@@ -359,11 +355,8 @@ impl<P: WireframeProtocol> Connection<P> {
     /// After a panic of the protocol: of the protocol only `on_disconnect` still runs,
     /// and only once, even if it is what panicked.
     pub(super) fn poll_after_panic(&mut self) -> Option<Event<P::Frame>> {
-        if !matches!(self.phase, Phase::Closed { .. }) {
-            self.phase = Phase::Closed {
-                reason: CloseReason::ProtocolPanicked,
-                announced: false,
-            };
+        if !matches!(self.phase, Phase::Closed(_)) {
+            self.phase = Phase::closed(CloseReason::ProtocolPanicked);
             self.pushes.open = false;
             self.control.clear();
             self.calls.clear();

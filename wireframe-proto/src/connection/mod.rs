@@ -172,10 +172,20 @@ enum Phase<F> {
     /// Says its last word, flushes, half-closes and waits for the peer. Boxed because
     /// every connection has room for it, and few are here.
     Closing(Box<Closing<F>>),
-    Closed {
-        reason: CloseReason,
-        announced: bool,
-    },
+    Closed(Box<Closed>),
+}
+
+impl<F> Phase<F> {
+    fn closed(reason: CloseReason) -> Self {
+        let announced = false;
+        Self::Closed(Box::new(Closed { reason, announced }))
+    }
+}
+
+#[derive(Debug)]
+struct Closed {
+    reason: CloseReason,
+    announced: bool,
 }
 
 #[derive(Debug)]
@@ -348,7 +358,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Phase::Active => State::Active,
             Phase::Draining => State::Draining,
             Phase::Closing(_) => State::Closing,
-            Phase::Closed { .. } => State::Closed,
+            Phase::Closed(_) => State::Closed,
         }
     }
 

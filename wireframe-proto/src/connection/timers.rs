@@ -125,7 +125,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether the peer has yet to take something.
     fn output_waits(&self) -> bool {
-        let held = self.held != 0 && !matches!(self.phase, Phase::Closed { .. });
+        let held = self.held != 0 && !matches!(self.phase, Phase::Closed(_));
         held || !self.transmit.is_empty()
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
+mod seldom;
 mod token_bucket;
 mod unsent;
 

@@ -75,13 +75,15 @@ impl<F> Commands<F> {
     /// Whose frame has stood aside for longest.
     #[inline]
     pub(crate) fn first_aside(&self) -> Option<u32> {
-        self.aside.front().copied()
+        self.aside.front()
     }
 
     /// What the answer has next whose turn it is may not go: it stands aside, so that the
     /// others have their turns. Answers that go in order wait for it.
     pub(crate) fn set_aside(&mut self) {
-        self.aside.extend(self.ring.pop_front());
+        if let Some(index) = self.ring.pop_front() {
+            self.aside.push_back(index);
+        }
     }
 
     /// Appends a frame to a command's answer.
@@ -107,12 +109,15 @@ impl<F> Commands<F> {
         if let Some(body) = &mut command.body {
             body.sendable = body.sendable.saturating_sub(1);
         }
-        let next_of = [&mut self.aside, &mut self.ring];
-        let line = next_of.into_iter().find(|l| l.front() == Some(&index));
-        if command.in_ring
-            && let Some(line) = line
-        {
-            line.pop_front();
+        if !command.in_ring {
+            return frame;
+        }
+        let mut had_turn = self.aside.pop_front_if(index);
+        if !had_turn && self.ring.front() == Some(&index) {
+            self.ring.pop_front();
+            had_turn = true;
+        }
+        if had_turn {
             command.in_ring = !command.answer.is_empty();
             if command.in_ring {
                 self.ring.push_back(index);
@@ -213,7 +218,7 @@ impl<F> Commands<F> {
         nothing_queued
             && match self.order {
                 AnswerOrder::InOrder => self.live.head() == Some(index),
-                AnswerOrder::Correlated => self.ring.is_empty() && self.aside.is_empty(),
+                AnswerOrder::Correlated => self.ring.is_empty() && self.aside.front().is_none(),
             }
     }
 

@@ -8,7 +8,10 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use hashbrown::HashMap;
 
-use super::list::{Linked, Links, List};
+use super::{
+    list::{Linked, Links, List},
+    seldom::Seldom,
+};
 use crate::{
     ids::{CorrelationId, RequestId},
     protocol::{AnswerOrder, Outcome, RequestInfo},
@@ -116,9 +119,9 @@ pub(crate) struct Commands<F> {
     ring: VecDeque<u32>,
     /// Answers that were not let in at their turn, and have left the ring: the first of them
     /// goes before all others once it may.
-    aside: VecDeque<u32>,
+    aside: Seldom,
     /// Exclusive commands that are live, oldest first. Only the first can have started.
-    exclusives: VecDeque<u32>,
+    exclusives: Seldom,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
     /// Bodies that have as many frames as may wait.
@@ -159,8 +162,8 @@ impl<F> Commands<F> {
             held_unnamed: VecDeque::new(),
             held_bytes: 0,
             ring: VecDeque::new(),
-            aside: VecDeque::new(),
-            exclusives: VecDeque::new(),
+            aside: Seldom::default(),
+            exclusives: Seldom::default(),
             awaited: List::default(),
             full_bodies: 0,
             body_bytes: 0,
@@ -203,14 +206,14 @@ impl<F> Commands<F> {
 
     /// Whether an exclusive command is held.
     pub(crate) fn holds_exclusive(&self) -> bool {
-        let newest = self.exclusives.back().and_then(|&index| self.at(index));
+        let newest = self.exclusives.back().and_then(|index| self.at(index));
         newest.is_some_and(|command| command.stage == Stage::Held)
     }
 
     /// The oldest live exclusive command.
     #[inline]
     pub(crate) fn exclusive(&self) -> Option<&Command<F>> {
-        self.at(*self.exclusives.front()?)
+        self.at(self.exclusives.front()?)
     }
 
     #[inline]
@@ -318,9 +321,7 @@ impl<F> Commands<F> {
         }
         command.vacate();
         self.free.push(index);
-        if self.exclusives.front() == Some(&index) {
-            self.exclusives.pop_front();
-        }
+        self.exclusives.pop_front_if(index);
         if let (Some(by_id), Some(id)) = (&mut self.by_id, id)
             && by_id.get(&id) == Some(&index)
         {
