@@ -1,5 +1,6 @@
-//! Models of what several threads do at once, run in all interleavings or in those of at
-//! most `LOOM_MAX_PREEMPTIONS` preemptions.
+//! Models of what several threads do at once. Those of tasks and tokens run in all
+//! interleavings, the others in those of at most `LOOM_MAX_PREEMPTIONS` preemptions, if that is
+//! set.
 //!
 //! A wake-up that is lost leaves a thread blocked for ever, which loom reports. It takes
 //! `SeqCst` accesses for `AcqRel` ones, so what rests on their one order (who holds how much
@@ -20,6 +21,7 @@ use crate::{
         Asked, Batch, Common, ConnectionHandle, Control, Mailbox, PushHandle, PushLimits, Settled,
     },
     rt::{BoxTask, Spawn},
+    shutdown::ShutdownToken,
     sync::{Arc, Mutex, lock},
     tasks::TaskTracker,
     testing::ManualClock,
@@ -258,6 +260,14 @@ fn who_waits_for_room_and_is_dropped_leaves_it_to_the_next() {
     });
 }
 
+/// Runs a model in all interleavings, whatever the environment bounds others to: for one that
+/// takes no time.
+fn model_in_full(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = model::Builder::new();
+    builder.preemption_bound = None;
+    builder.check(run);
+}
+
 /// Keeps tasks, and never runs them.
 struct Kept(Mutex<Vec<BoxTask>>);
 
@@ -270,7 +280,7 @@ impl Spawn for Kept {
 #[test]
 fn who_waits_for_the_end_of_tasks_learns_of_it() {
     // rule: SHUT-5
-    model(|| {
+    model_in_full(|| {
         let kept = Arc::new(Kept(Mutex::new(Vec::new())));
         let spawner: Arc<dyn Spawn> = kept.clone();
         let tasks = TaskTracker::new(spawner);
@@ -295,7 +305,7 @@ fn who_waits_for_the_end_of_tasks_learns_of_it() {
 #[test]
 fn a_task_that_sleeps_learns_that_it_is_aborted() {
     // rule: SHUT-3
-    model(|| {
+    model_in_full(|| {
         let kept = Arc::new(Kept(Mutex::new(Vec::new())));
         let spawner: Arc<dyn Spawn> = kept.clone();
         let tasks = TaskTracker::new(spawner);
@@ -305,5 +315,23 @@ fn a_task_that_sleeps_learns_that_it_is_aborted() {
         tasks.abort();
         sleeps.join().unwrap();
         assert!(tasks.is_empty());
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_token_hears_of_it() {
+    // rule: SHUT-5
+    model_in_full(|| {
+        let token = ShutdownToken::new();
+        let (second, third) = (token.clone(), token.clone());
+        let waits = thread::spawn(move || block_on(second.triggered()));
+        let gives_up = thread::spawn(move || {
+            let (_sleeper, waker) = Sleeper::new();
+            let mut triggered = pin!(third.triggered());
+            let _ = triggered.as_mut().poll(&mut Context::from_waker(&waker));
+        });
+        token.trigger();
+        waits.join().unwrap();
+        gives_up.join().unwrap();
     });
 }
