@@ -35,7 +35,7 @@ fn is_closing(serving: &Serving) -> bool {
 
 #[test]
 fn a_peer_that_takes_nothing_stalls_also_with_what_tls_has_taken() {
-    // rule: LIM-3, LIM-6
+    // rule: LIM-3, LIM-6, OBS-4
     let stall = Timeouts::default().write_stall;
     // They fit the buffers of TLS, and do not.
     for len in [3000, 40_000, 1_000_000] {
@@ -45,6 +45,10 @@ fn a_peer_that_takes_nothing_stalls_also_with_what_tls_has_taken() {
         assert!(held <= TAKEN, "{held} of {len}");
         serving.simulation.advance(stall - MOMENT);
         assert!(!is_closing(&serving), "{len} bytes");
+        let [seen] = &serving.handle.snapshot().connections[..] else {
+            panic!("one connection");
+        };
+        assert_eq!(seen.stalled, Some(stall - MOMENT), "{len} bytes");
         serving.simulation.advance(MOMENT);
         assert!(is_closing(&serving), "{len} bytes");
         // The goodbye has as long again.

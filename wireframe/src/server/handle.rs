@@ -71,10 +71,6 @@ impl Member {
 }
 
 impl ServerState {
-    fn now(&self) -> Instant {
-        self.clock.as_ref().map_or(Instant::ZERO, Clock::now)
-    }
-
     /// Connections that have a place, with those that prepare.
     fn taken(&self) -> usize {
         self.connections.len() + self.preparing
@@ -182,8 +178,10 @@ impl ServerHandle {
         let state = lock(&self.state);
         let members: Vec<_> = state.connections.values().cloned().collect();
         let (preparing, failed_handshakes) = (state.preparing, state.unprepared);
-        let now = state.now();
+        let clock = state.clock.clone();
         drop(state);
+        // A clock is foreign code, which must not run locked.
+        let now = clock.map_or(Instant::ZERO, |clock| clock.now());
         let look = |member: &Member| ConnectionSnapshot::new(&*member.mailbox, member.since, now);
         ServerSnapshot {
             connections: members.iter().map(look).collect(),
@@ -214,7 +212,8 @@ impl ServerHandle {
 
     /// The server begins to serve.
     pub(super) fn begin(&self, clock: &Clock) {
-        lock(&self.state).clock = Some(clock.clone());
+        let stale = lock(&self.state).clock.replace(clock.clone());
+        drop(stale);
     }
 
     /// The server has ended.
@@ -297,10 +296,9 @@ impl ServerHandle {
         mut seat: Seat,
     ) -> Place {
         let mailbox = Arc::clone(connection.mailbox());
-        let id = mailbox.control().id();
+        let (id, since) = (mailbox.control().id(), mailbox.clock().now());
         let mut state = lock(&self.state);
         let stage = state.stage;
-        let since = state.now();
         state.connections.insert(id, Member { mailbox, since });
         state.preparing -= 1;
         seat.left = true;

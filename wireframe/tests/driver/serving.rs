@@ -9,7 +9,7 @@ use std::{
 };
 
 use wireframe::{
-    PushHandle, Transport, WireframeApp,
+    Clock, Environment, PushHandle, Transport, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
     testing::{Link, Simulation, Spawned, link},
 };
@@ -66,11 +66,30 @@ impl Serving {
         Self::over(app, limits, |link, _| link)
     }
 
+    /// Serves by a clock of its own.
+    pub(crate) fn timed(
+        app: WireframeApp<Text>,
+        clock: impl FnOnce(Simulation, ServerHandle) -> Clock,
+    ) -> Self {
+        Self::new_with(app, ConnectionLimits::default(), |link, _| link, clock)
+    }
+
     /// Serves over what is made of each connection.
     pub(crate) fn over<T: Transport + 'static>(
         app: WireframeApp<Text>,
         limits: ConnectionLimits,
         over: impl FnMut(Link, Option<SocketAddr>) -> T + Send + 'static,
+    ) -> Self {
+        Self::new_with(app, limits, over, |simulation, _| {
+            simulation.environment().clock
+        })
+    }
+
+    fn new_with<T: Transport + 'static>(
+        app: WireframeApp<Text>,
+        limits: ConnectionLimits,
+        over: impl FnMut(Link, Option<SocketAddr>) -> T + Send + 'static,
+        clock: impl FnOnce(Simulation, ServerHandle) -> Clock,
     ) -> Self {
         let (simulation, coming) = (Simulation::new(), Coming::default());
         let (handle, pushes) = (ServerHandle::default(), Arc::<Mutex<Vec<_>>>::default());
@@ -78,7 +97,10 @@ impl Serving {
         let app = app.on_connect(move |push: PushHandle<Line>| {
             handles.lock().unwrap().push(push);
         });
-        let environment = simulation.environment();
+        let environment = Environment {
+            clock: clock(simulation.clone(), handle.clone()),
+            ..simulation.environment()
+        };
         let door = Door {
             coming: coming.clone(),
             over,

@@ -1,10 +1,19 @@
 //! What a server says of its connections while they go on.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use wireframe::{
     Clock, Priority, WireframeApp,
+    proto::Instant,
+    rt::{Sleep, Timer},
     server::{ConnectionSnapshot, ServerHandle},
+    testing::Simulation,
 };
 
 use crate::{
@@ -137,4 +146,35 @@ fn an_aborted_connection_is_in_no_snapshot() {
     serving.handle.abort();
     serving.simulation.run();
     assert!(serving.handle.snapshot().connections.is_empty());
+}
+
+/// A timer that asks its server something before it tells the time.
+struct Asking(Simulation, ServerHandle);
+
+impl Timer for Asking {
+    fn now(&self) -> Instant {
+        let _ = self.1.connections();
+        self.0.clock().now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Sleep>> {
+        self.0.clock().sleep_until(at)
+    }
+}
+
+#[test]
+fn a_timer_may_ask_its_server() {
+    // rule: OBS-4
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let serving = Serving::timed(slow(), |simulation, handle| {
+            Clock::new(Arc::new(Asking(simulation, handle)))
+        });
+        let _peer = serving.connect(1000);
+        serving.simulation.run();
+        assert_eq!(only(&serving.handle).age, Duration::ZERO);
+        done.send(()).unwrap();
+    });
+    // Whom it asked under a lock would wait for itself.
+    is_done.recv_timeout(secs(20)).expect("no deadlock");
 }
