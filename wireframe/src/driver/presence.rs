@@ -120,7 +120,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match reason.fault() {
             Fault::Nobody => log_at!(debug),
             Fault::Peer => log_at!(info),
-            Fault::Own => log_at!(warn),
+            // This end's, and what a later engine may tell from it.
+            _ => log_at!(warn),
         }
     }
 }
