@@ -94,6 +94,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let reason = DeadLetterReason::ConnectionClosed;
             burial::lose(&self.mailbox, leftovers, &reason);
         });
+        contain::run(|| self.note_output(false));
         contain::run(|| self.log_end(reason));
         contain::run(|| self.end_measuring(reason));
         self.holding = None;
