@@ -67,6 +67,12 @@ pub struct LimitExceeded {
     pub got: u64,
 }
 
+impl LimitExceeded {
+    /// The name of a bound on the memory of many connections. What crosses it is no one
+    /// peer's doing, see [`CloseReason::fault`].
+    pub const MEMORY_BUDGET: &'static str = "memory_budget";
+}
+
 /// The peer ended its output inside a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub struct UnexpectedEof {
@@ -287,22 +293,25 @@ pub enum CloseReason {
 }
 
 /// Whose fault it was that a connection ended.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Nobody's: it ended in good order, or because this end asked for it.
     Nobody,
     /// The peer's, or the network's between.
     Peer,
-    /// This end's: its handlers or its protocol failed.
+    /// This end's: its handlers or its protocol failed, or it lacked time or memory.
     Own,
 }
 
 impl CloseReason {
     /// Whose fault the end of the connection was. A drain that was not over in time counts as
-    /// the peer's.
+    /// this end's, and so does the limit [`LimitExceeded::MEMORY_BUDGET`]: either is for who
+    /// runs it to mend.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Fault {
         match self {
+            Self::Limit(limit) if limit.limit == LimitExceeded::MEMORY_BUDGET => Fault::Own,
             Self::PeerClosed | Self::Idle | Self::Protocol | Self::Drained | Self::Aborted => {
                 Fault::Nobody
             }
@@ -317,12 +326,31 @@ impl CloseReason {
             | Self::PreambleTimedOut
             | Self::FrameTimedOut
             | Self::MessageTimedOut
-            | Self::BodyTimedOut
-            | Self::DrainTimedOut => Fault::Peer,
-            Self::Unencodable(_)
+            | Self::BodyTimedOut => Fault::Peer,
+            Self::DrainTimedOut
+            | Self::Unencodable(_)
             | Self::HandlerFailed(_)
             | Self::HandlerPanicked
             | Self::ProtocolPanicked => Fault::Own,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn over(limit: &'static str) -> CloseReason {
+        let (value, got) = (1, 2);
+        CloseReason::Limit(LimitExceeded { limit, value, got })
+    }
+
+    #[test]
+    fn what_the_operator_has_to_mend_is_no_fault_of_the_peer() {
+        // rule: OBS-3
+        assert_eq!(over("memory_budget").fault(), Fault::Own);
+        assert_eq!(CloseReason::DrainTimedOut.fault(), Fault::Own);
+        assert_eq!(over("max_frame_len").fault(), Fault::Peer);
+        assert_eq!(CloseReason::Drained.fault(), Fault::Nobody);
     }
 }

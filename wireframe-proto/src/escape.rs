@@ -54,6 +54,10 @@ impl Write for Shown<'_, '_> {
     }
 
     fn write_char(&mut self, c: char) -> fmt::Result {
+        // What does not heed the error may write again, and less than did not fit before.
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
         let is_plain = matches!(c, '"' | '\'' | '\\');
         let escaped = c.escape_debug();
         let len = match is_plain {
@@ -130,6 +134,25 @@ mod tests {
     fn what_is_left_out_costs_nothing() {
         // rule: OBS-3
         assert_eq!(Escaped(Endless).to_string().chars().count(), 257);
+    }
+
+    /// Goes on when it is told to stop.
+    struct Heedless;
+
+    impl fmt::Display for Heedless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for text in ["x".repeat(255).as_str(), "日", "y"] {
+                let _ = f.write_str(text);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_cut() {
+        // rule: OBS-3
+        let expected = format!("{}…", "x".repeat(255));
+        assert_eq!(Escaped(Heedless).to_string(), expected);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::{
 use wireframe::{
     Clock, Environment, TaskTracker,
     proto::Instant,
-    rt::{BoxTask, Runtime, Sleep, Spawn, Timer},
+    rt::{BoxTask, Runtime, Sleep, Spawn, Timer, origin},
     server::{Accepted, Listener},
 };
 
@@ -35,11 +35,13 @@ pub struct TokioTimer {
 }
 
 impl TokioTimer {
-    /// A timer that begins now.
+    /// A timer that counts from the [`origin`] of all, or from now, if time is paused before
+    /// that.
     #[must_use]
     pub fn new() -> Self {
+        let origin = time::Instant::from_std(origin());
         Self {
-            origin: time::Instant::now(),
+            origin: origin.min(time::Instant::now()),
         }
     }
 

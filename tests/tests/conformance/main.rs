@@ -16,5 +16,6 @@ mod silence;
 mod snapshots;
 mod streams;
 mod support;
+mod timers;
 mod tls;
 mod traces;

@@ -171,6 +171,21 @@ fn output_that_waits_at_the_high_water_mark_is_said_until_it_goes() {
     assert_eq!(fields("back-pressure lifted", "cause"), ["high_water"]);
 }
 
+#[test]
+fn output_that_waits_is_said_to_go_when_its_driver_is_dropped() {
+    // rule: OBS-3
+    let app = WireframeApp::with_protocol(Lines::new()).route(1, || line("x".repeat(70_000)));
+    let mut rig = Rig::over(app, 1000);
+    rig.send(["1"]);
+    assert_eq!(fields("back-pressure applied", "cause"), ["high_water"]);
+    rig.driver.cancel();
+    let heard = heard_here();
+    let place = |message: &str| heard.iter().position(|heard| heard.message == message);
+    let lifted = place("back-pressure lifted").expect("the end lifts it");
+    assert_eq!(heard.get(lifted).unwrap().field("cause"), "high_water");
+    assert!(Some(lifted) < place("connection ended"));
+}
+
 /// An engine without a driver.
 fn engine(config: Config) -> Connection<Lines> {
     recorder::listen();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The name of the limit, as errors and goodbyes have it.
-pub(crate) const NAME: &str = "memory_budget";
+pub(crate) const NAME: &str = LimitExceeded::MEMORY_BUDGET;
 
 /// 512 MiB.
 const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {

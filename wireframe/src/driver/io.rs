@@ -70,7 +70,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// Logs it when answers and pushes begin to wait because the peer takes no more output,
     /// and when it has taken all there is.
     #[inline]
-    fn note_output(&mut self, waits: bool) {
+    pub(super) fn note_output(&mut self, waits: bool) {
         if self.output_waits != waits {
             self.output_waits = waits;
             let (connection, cause) = (self.mailbox.control().id(), "high_water");

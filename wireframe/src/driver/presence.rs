@@ -94,6 +94,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let reason = DeadLetterReason::ConnectionClosed;
             burial::lose(&self.mailbox, leftovers, &reason);
         });
+        contain::run(|| self.note_output(false));
         contain::run(|| self.log_end(reason));
         contain::run(|| self.end_measuring(reason));
         self.holding = None;
@@ -120,7 +121,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match reason.fault() {
             Fault::Nobody => log_at!(debug),
             Fault::Peer => log_at!(info),
-            Fault::Own => log_at!(warn),
+            // This end's, and what a later engine may tell from it.
+            _ => log_at!(warn),
         }
     }
 }

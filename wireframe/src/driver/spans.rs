@@ -85,12 +85,20 @@ fn streamed<F: Send + 'static, E: 'static>(
     response: Response<F, E>,
     request: &Span,
 ) -> Response<F, E> {
+    if !matches!(response, Response::Stream(_) | Response::Channel(_)) {
+        return response;
+    }
+    let span = tracing::debug_span!(parent: request, "response_stream");
+    match listened_to(span) {
+        Some(span) => inside(span, response),
+        None => response,
+    }
+}
+
+fn inside<F: Send + 'static, E: 'static>(span: Span, response: Response<F, E>) -> Response<F, E> {
     match response {
-        Response::Stream(frames) => {
-            let span = tracing::debug_span!(parent: request, "response_stream");
-            Response::stream(Within::new(span, frames))
-        }
-        Response::Channel(frames) => streamed(Response::frames(frames), request),
+        Response::Stream(frames) => Response::stream(Within::new(span, frames)),
+        Response::Channel(frames) => inside(span, Response::frames(frames)),
         others => others,
     }
 }
@@ -142,5 +150,59 @@ impl<T> Drop for Within<T> {
     fn drop(&mut self) {
         let Self { span, inner } = self;
         span.in_scope(|| *inner = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{
+        Event, Metadata, Subscriber,
+        span::{Attributes, Id, Record},
+    };
+
+    use super::*;
+
+    /// Listens to all spans but those of streams.
+    struct NoStreams;
+
+    impl Subscriber for NoStreams {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.name() != "response_stream"
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {}
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn an_answer_whose_span_nobody_listens_to_stays_as_it_is() {
+        // rule: OBS-1
+        tracing::subscriber::with_default(NoStreams, || {
+            let request = listened_to(tracing::debug_span!("request")).expect("is listened to");
+            let (_sender, channel) = Response::<u8, ()>::channel(1);
+            let answer = streamed(channel, &request);
+            let Response::Channel(receiver) = answer else {
+                panic!("{answer:?}");
+            };
+            let Response::Stream(frames) = Response::<u8, ()>::frames(receiver) else {
+                panic!("a stream");
+            };
+            let place = (&raw const *frames).cast::<()>();
+            let Response::Stream(frames) = streamed(Response::Stream(frames), &request) else {
+                panic!("a stream");
+            };
+            assert_eq!((&raw const *frames).cast::<()>(), place);
+        });
     }
 }

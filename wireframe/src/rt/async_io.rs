@@ -20,7 +20,7 @@ use async_io::{Async, IoSafe};
 use futures_io::{AsyncRead, AsyncWrite};
 use wireframe_proto::Instant;
 
-use super::{BoxTask, FuturesIo, Runtime, Sleep, Spawn, Timer};
+use super::{BoxTask, FuturesIo, Runtime, Sleep, Spawn, Timer, origin};
 use crate::{
     clock::Clock,
     driver::Environment,
@@ -267,12 +267,10 @@ pub struct AsyncIoTimer {
 }
 
 impl AsyncIoTimer {
-    /// A timer that begins now.
+    /// A timer that counts from the [`origin`] of all.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            origin: time::Instant::now(),
-        }
+        Self { origin: origin() }
     }
 
     /// The system's name for a moment; a moment out of its reach is some decades from now.

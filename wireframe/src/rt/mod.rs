@@ -7,7 +7,12 @@ mod futures_io;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net, pin::Pin, time::Duration};
+use std::{
+    io, net,
+    pin::Pin,
+    sync::OnceLock,
+    time::{self, Duration},
+};
 #[cfg(unix)]
 use std::{os::unix::net::UnixListener, path::PathBuf};
 
@@ -33,10 +38,20 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// runtime looks at its sockets before it completes sleeps, as tokio does.
 pub trait Timer: Send + Sync + 'static {
     /// The present. It must never go back.
+    ///
+    /// Apps that share a memory budget or a dead letter queue owe it the same time, on whatever
+    /// runtimes: it compares what their timers say. Timers that count from [`origin`] do.
     fn now(&self) -> Instant;
 
     /// A future that completes once [`now`](Self::now) has reached `deadline`.
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>>;
+}
+
+/// Where timers count from, one moment for the whole process: when it was first asked for.
+#[must_use]
+pub fn origin() -> time::Instant {
+    static ORIGIN: OnceLock<time::Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(time::Instant::now)
 }
 
 /// A wake-up that can be moved.
