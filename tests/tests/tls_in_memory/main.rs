@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use wireframe::{
-    MemoryBudget, Transport, WireframeApp,
+    Config, MemoryBudget, Transport, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
     testing::{Link, Simulation, Spawned, link},
     tls::{Tls, TlsAcceptor},
@@ -51,12 +51,14 @@ struct Serving {
 impl Serving {
     /// Serves so many peers, over links of so many bytes.
     fn start(tls: &TlsAcceptor, peers: usize, capacity: usize) -> (Self, Vec<Link>) {
-        Self::start_within(NonZeroUsize::MAX, tls, peers, capacity)
+        let config = Config::default();
+        Self::start_with(NonZeroUsize::MAX, config, tls, peers, capacity)
     }
 
-    /// The same within so many bytes of memory.
-    fn start_within(
+    /// The same within so many bytes of memory, as configured.
+    fn start_with(
         memory: NonZeroUsize,
+        config: Config,
         tls: &TlsAcceptor,
         peers: usize,
         capacity: usize,
@@ -64,6 +66,7 @@ impl Serving {
         let (simulation, handle) = (Simulation::new(), ServerHandle::default());
         let (protocol, budget) = (Lines::new(), MemoryBudget::new(memory));
         let app = WireframeApp::with_protocol(protocol.clone())
+            .config(config)
             .memory_budget(&budget)
             .route(1, answer);
         let links = (0..peers).map(|_| link(capacity));
