@@ -15,7 +15,7 @@ use wireframe::{
     Config, MemoryBudget, Transport, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
     testing::{Link, Simulation, Spawned, link},
-    tls::{Tls, TlsAcceptor},
+    tls::{Tls, TlsAcceptor, TlsConnector},
 };
 use wireframe_tests::{Authority, Lines};
 
@@ -120,9 +120,13 @@ struct Peer {
 impl Peer {
     /// Shakes hands, and hears the greeting.
     fn greeted(serving: &Serving, authority: &Authority, link: Link) -> Self {
-        let stream = authority.connector(None).connect(link);
+        Self::greeted_by(&serving.simulation, &authority.connector(None), link)
+    }
+
+    fn greeted_by(simulation: &Simulation, tls: &TlsConnector, link: Link) -> Self {
+        let stream = tls.connect(link);
         let mut peer = Self {
-            simulation: serving.simulation.clone(),
+            simulation: simulation.clone(),
             stream: stream.expect("fit for use"),
         };
         peer.goes_on(Tls::poll_prepare);

@@ -20,9 +20,9 @@ const READ: usize = 512;
 
 /// A transport on which the PROXY protocol may go before all else.
 ///
-/// A server reads the header before there is a connection for the app. A driver that is given
-/// one without [`poll_prepare`](Transport::poll_prepare) does it with its first read, and does
-/// not know the client's address.
+/// A server reads the header before there is a connection for the app, as
+/// [`prepare`](crate::prepare) does. A driver that is given one without does it with its first
+/// read, without a time limit, and does not know the client's address.
 pub struct Proxied<T> {
     stream: T,
     /// The other end of the socket.
