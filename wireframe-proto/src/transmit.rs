@@ -318,6 +318,8 @@ pub struct Transmit<'a> {
 #[derive(Debug)]
 pub(crate) struct Sent<'a> {
     pub(crate) ledger: &'a mut Ledger,
+    /// Whether the transport holds earlier output: what it takes is not with the peer then.
+    pub(crate) held: bool,
     /// When the peer last took a byte.
     pub(crate) last_progress: &'a mut Instant,
     pub(crate) last_activity: &'a mut Instant,
@@ -348,6 +350,9 @@ impl Transmit<'_> {
         if self.queue.advance(n) > 0 {
             let on_sent = self.on_sent;
             on_sent.ledger.settle(self.queue.sent_total());
+            if on_sent.held {
+                return;
+            }
             *on_sent.last_progress = on_sent.now;
             *on_sent.last_activity = on_sent.reading_now;
             if let Some(pulse) = on_sent.pulse {

@@ -72,7 +72,7 @@ pub use response::{FrameStream, IntoResponse, Response};
 pub use session::Session;
 pub use shutdown::{ShutdownToken, Triggered};
 pub use tasks::TaskTracker;
-pub use transport::Transport;
+pub use transport::{Transport, prepare};
 pub use wireframe_proto as proto;
 pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,

@@ -1,6 +1,7 @@
 //! The byte stream under a connection.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     net::SocketAddr,
     task::{Context, Poll},
@@ -10,9 +11,17 @@ use std::{
 use bytes::BytesMut;
 use wireframe_proto::TransportInfo;
 
+use crate::clock::Clock;
+
 /// A byte stream, as the driver needs it.
 ///
 /// Partial progress is always reported: dropping whoever polls loses nothing.
+///
+/// A transport over another forwards what it does not answer itself, also where there is a
+/// default: `held`, to which it adds what it holds, `preparation` and `poll_prepare`, of which
+/// the steps of the other go first, `address`, and `info`, to which it adds what it knows.
+/// Without `held` a peer that takes nothing is not found to stall; without the others the app
+/// does not learn who the peer is.
 pub trait Transport: Send + Unpin {
     /// How long the next step of [`poll_prepare`](Self::poll_prepare) may take before a server
     /// gives the connection up; `None`, the default, once there is nothing left to prepare.
@@ -21,8 +30,8 @@ pub trait Transport: Send + Unpin {
     }
 
     /// Does the next step of what goes before the first byte of the protocol: a header of the
-    /// transport, or a handshake. A server does all of them before there is a connection for the
-    /// app, and looks after each who the [peer](Self::address) is. It may be called again when
+    /// transport, or a handshake. A server does all of them, as [`prepare`](crate::prepare) does,
+    /// before there is a connection for the app, and looks after each who the [peer](Self::address) is. It may be called again when
     /// nothing is left.
     ///
     /// # Errors
@@ -88,4 +97,38 @@ pub trait Transport: Send + Unpin {
 
     /// Whether one write takes several chunks.
     fn is_write_vectored(&self) -> bool;
+}
+
+/// Does all that goes before the first byte of the protocol: a header of the transport, its
+/// handshake. Each step has the time that [`preparation`](Transport::preparation) says.
+///
+/// Servers and [`connect`](crate::connect) do it themselves. Whoever makes a
+/// [`Driver`](crate::Driver) or a [`Client`](crate::Client) does it before, because these ask the
+/// transport who the peer is as they are made, and give what is left of it no time limit.
+///
+/// # Errors
+///
+/// The transport has failed, the peer is not to be served, or a step was not done in time
+/// (`TimedOut`). The transport cannot be used any more.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing that was received, and the next call goes on; the step that
+/// was under way has all of its time again.
+pub async fn prepare<T: Transport>(transport: &mut T, clock: &Clock) -> io::Result<()> {
+    while let Some(limit) = transport.preparation() {
+        step(transport, limit, clock).await?;
+    }
+    Ok(())
+}
+
+/// Does the next step, for so long.
+pub(crate) async fn step<T: Transport>(
+    transport: &mut T,
+    limit: Duration,
+    clock: &Clock,
+) -> io::Result<()> {
+    let done = clock.timeout(limit, poll_fn(|cx| transport.poll_prepare(cx)));
+    done.await
+        .unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
 }

@@ -4,6 +4,7 @@
 #[macro_use(scenarios)]
 extern crate wireframe_tests;
 
+mod behind_proxies;
 mod ends;
 mod events;
 mod hostile;

@@ -1,11 +1,16 @@
 //! Handshakes that come to nothing.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use wireframe::{server::ServerHandle, testing::Link};
-use wireframe_tests::{Authority, count_warnings, warnings};
+use wireframe::{
+    CloseReason, ConnectionHandle, Driver, Environment, WireframeApp,
+    server::ServerHandle,
+    testing::{Link, Simulation, link},
+    tls::TlsAcceptor,
+};
+use wireframe_tests::{Authority, Lines, count_warnings, warnings, wire};
 
-use crate::Serving;
+use crate::{Peer, Serving};
 
 /// So many peers of a server that waits ten seconds for a handshake.
 fn peers<const N: usize>() -> (Serving, [Link; N]) {
@@ -87,4 +92,61 @@ fn an_abort_and_a_shutdown_free_handshakes_under_way() {
         assert_eq!(serving.handle.failed_handshakes(), 0);
         serving.end();
     }
+}
+
+async fn who(connection: ConnectionHandle) -> String {
+    let certificates = connection.tls().map(|tls| tls.peer_certificates.len());
+    format!("{certificates:?}")
+}
+
+/// Serves one connection over TLS.
+async fn serve_one(
+    stream: Link,
+    tls: TlsAcceptor,
+    environment: Environment,
+) -> io::Result<CloseReason> {
+    let app = WireframeApp::with_protocol(Lines::new()).route(1, who);
+    let app = app.build().expect("fit");
+    // ANCHOR: prepared
+    let mut transport = tls.accept(stream)?;
+    wireframe::prepare(&mut transport, &environment.clock).await?;
+    let driver = Driver::server(&app, transport, None, &environment);
+    // ANCHOR_END: prepared
+    Ok(driver.await)
+}
+
+#[test]
+fn a_driver_over_a_transport_that_was_prepared_knows_its_peer() {
+    // rule: TLS-3
+    let (authority, simulation) = (Authority::new(), Simulation::new());
+    let (near, far) = link(10_000);
+    let tls = authority.server(true);
+    let served = simulation.spawn(serve_one(near, tls, simulation.environment()));
+    let identity = authority.sign("ann");
+    let mut peer = Peer::greeted_by(&simulation, &authority.connector(Some(&identity)), far);
+    peer.send(&wire("1"));
+    assert_eq!(peer.take(4 + 9), wire("1=Some(1)"));
+    drop(peer);
+    simulation.run();
+    let end = served.take().expect("the peer is gone");
+    assert_eq!(end.expect("a handshake"), CloseReason::PeerClosed);
+}
+
+#[test]
+fn who_prepares_a_transport_waits_no_longer_than_its_limit() {
+    // rule: TLS-2
+    let simulation = Simulation::new();
+    let (near, _far) = link(10_000);
+    let tls = Authority::new()
+        .server(false)
+        .timeout(Duration::from_secs(3));
+    let served = simulation.spawn(serve_one(near, tls, simulation.environment()));
+    simulation.advance(Duration::from_millis(2_999));
+    assert!(!served.is_done());
+    simulation.advance(Duration::from_millis(1));
+    let error = served
+        .take()
+        .expect("it has ended")
+        .expect_err("no handshake");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }

@@ -12,10 +12,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use wireframe::{
-    MemoryBudget, Transport, WireframeApp,
+    Config, MemoryBudget, Transport, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport},
     testing::{Link, Simulation, Spawned, link},
-    tls::{Tls, TlsAcceptor},
+    tls::{Tls, TlsAcceptor, TlsConnector},
 };
 use wireframe_tests::{Authority, Lines};
 
@@ -51,12 +51,14 @@ struct Serving {
 impl Serving {
     /// Serves so many peers, over links of so many bytes.
     fn start(tls: &TlsAcceptor, peers: usize, capacity: usize) -> (Self, Vec<Link>) {
-        Self::start_within(NonZeroUsize::MAX, tls, peers, capacity)
+        let config = Config::default();
+        Self::start_with(NonZeroUsize::MAX, config, tls, peers, capacity)
     }
 
-    /// The same within so many bytes of memory.
-    fn start_within(
+    /// The same within so many bytes of memory, as configured.
+    fn start_with(
         memory: NonZeroUsize,
+        config: Config,
         tls: &TlsAcceptor,
         peers: usize,
         capacity: usize,
@@ -64,6 +66,7 @@ impl Serving {
         let (simulation, handle) = (Simulation::new(), ServerHandle::default());
         let (protocol, budget) = (Lines::new(), MemoryBudget::new(memory));
         let app = WireframeApp::with_protocol(protocol.clone())
+            .config(config)
             .memory_budget(&budget)
             .route(1, answer);
         let links = (0..peers).map(|_| link(capacity));
@@ -117,9 +120,13 @@ struct Peer {
 impl Peer {
     /// Shakes hands, and hears the greeting.
     fn greeted(serving: &Serving, authority: &Authority, link: Link) -> Self {
-        let stream = authority.connector(None).connect(link);
+        Self::greeted_by(&serving.simulation, &authority.connector(None), link)
+    }
+
+    fn greeted_by(simulation: &Simulation, tls: &TlsConnector, link: Link) -> Self {
+        let stream = tls.connect(link);
         let mut peer = Self {
-            simulation: serving.simulation.clone(),
+            simulation: simulation.clone(),
             stream: stream.expect("fit for use"),
         };
         peer.goes_on(Tls::poll_prepare);

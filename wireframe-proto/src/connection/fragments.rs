@@ -315,6 +315,7 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     fn send_fragment(&mut self, origin: Origin) {
+        self.note_output_begins();
         let Some(message) = self.begun.as_mut().and_then(|begun| begun.get_mut(origin)) else {
             return;
         };
@@ -327,9 +328,6 @@ impl<P: WireframeProtocol> Connection<P> {
         if let Err(error) = written {
             // The peer cannot be told that the rest of the message will not come.
             return self.abort(CloseReason::Unencodable(error));
-        }
-        if self.transmit.is_empty() {
-            self.last_progress = self.now;
         }
         self.transmit.copied().extend_from_slice(&self.header);
         message

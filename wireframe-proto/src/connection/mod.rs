@@ -108,6 +108,8 @@ pub struct Connection<P: WireframeProtocol> {
     transmit: TransmitQueue,
     /// Bytes that the transport has taken and not handed on.
     held: usize,
+    /// How many it had taken in all when it last said so; it means nothing while it holds none.
+    held_at: u64,
     /// Scratch for one header.
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
@@ -286,6 +288,7 @@ impl<P: WireframeProtocol> Connection<P> {
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
             held: 0,
+            held_at: 0,
             header: Vec::new(),
             header_len: 0,
             control: VecDeque::new(),

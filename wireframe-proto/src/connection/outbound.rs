@@ -268,9 +268,7 @@ impl<P: WireframeProtocol> Connection<P> {
         request: Option<RequestInfo>,
     ) -> Result<Rest, Unencodable> {
         self.hook(request, |protocol, ctx| protocol.before_send(frame, ctx));
-        if self.transmit.is_empty() {
-            self.last_progress = self.now;
-        }
+        self.note_output_begins();
         let mark = self.transmit.mark();
         self.in_user_code = true;
         let encoded = self.encode_unit(frame);
@@ -317,9 +315,7 @@ impl<P: WireframeProtocol> Connection<P> {
     fn append_shared(&mut self, bytes: &Bytes) -> Result<(), Unencodable> {
         let limit = self.config.limits.max_frame_len.get();
         at_most("max_frame_len", limit, bytes.len())?;
-        if self.transmit.is_empty() {
-            self.last_progress = self.now;
-        }
+        self.note_output_begins();
         FrameBuf::new(&mut self.transmit).put_bytes(bytes);
         self.counters.frames_sent += 1;
         Ok(())
@@ -342,6 +338,7 @@ impl<P: WireframeProtocol> Connection<P> {
             queue: &mut self.transmit,
             on_sent: Sent {
                 ledger: &mut self.pushes.ledger,
+                held: self.held != 0,
                 last_progress: &mut self.last_progress,
                 last_activity: &mut self.last_activity,
                 pulse: self.pulse.as_deref_mut(),

@@ -83,14 +83,40 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// The transport holds so many bytes that it has taken and not handed on, as one with
     /// buffers of its own may. While it holds any, the peer may stall as it may with what
-    /// [`transmit`](Self::transmit) lends; that they get fewer is progress.
+    /// [`transmit`](Self::transmit) lends; that they are fewer than they were, together with
+    /// what was taken since, is progress.
     #[inline]
     pub fn handle_held(&mut self, now: Instant, bytes: usize) {
-        if bytes < self.held {
-            self.observe(now);
-            self.last_progress = self.now;
+        if self.held != 0 {
+            self.note_held_progress(now, bytes);
+        }
+        if bytes != 0 {
+            self.held_at = self.transmit.sent_total();
         }
         self.held = bytes;
+    }
+
+    /// The transport held some, and now holds so many bytes: perhaps the peer has taken some.
+    fn note_held_progress(&mut self, now: Instant, bytes: usize) {
+        let held = self.held as u64;
+        let taken = self.transmit.sent_total() - self.held_at;
+        if bytes as u64 >= held.saturating_add(taken) {
+            return;
+        }
+        self.observe(now);
+        self.last_progress = self.now;
+        self.last_activity = self.reading.at(self.now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.output_taken(self.held_at.saturating_sub(held), self.now);
+        }
+    }
+
+    /// Something is about to be encoded. If nothing waits for the peer, its time begins.
+    #[inline]
+    pub(super) fn note_output_begins(&mut self) {
+        if self.held == 0 && self.transmit.is_empty() {
+            self.last_progress = self.now;
+        }
     }
 
     fn close_deadline_passed(&mut self) {

@@ -118,6 +118,9 @@ pub enum CallError {
 
 impl<P: Protocol> Client<P> {
     /// A client over a transport, and the driver that has to be run for it.
+    ///
+    /// A transport that begins with a handshake is [prepared](crate::prepare) before: the
+    /// handshake has no time limit else, and what is learnt by it is not seen.
     pub fn new<T: Transport>(
         app: &App<P>,
         transport: T,

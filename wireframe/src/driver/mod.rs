@@ -145,6 +145,9 @@ fn next_id() -> ConnectionId {
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
     /// A driver for one accepted connection, with the address of its socket's other end.
+    ///
+    /// A transport that begins with a handshake, or a header, is [prepared](crate::prepare)
+    /// before: it has no time limit else, and what is learnt by it, who the peer is, is not seen.
     pub fn server(
         app: &App<P>,
         transport: T,

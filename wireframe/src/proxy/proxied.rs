@@ -20,9 +20,9 @@ const READ: usize = 512;
 
 /// A transport on which the PROXY protocol may go before all else.
 ///
-/// A server reads the header before there is a connection for the app. A driver that is given
-/// one without [`poll_prepare`](Transport::poll_prepare) does it with its first read, and does
-/// not know the client's address.
+/// A server reads the header before there is a connection for the app, as
+/// [`prepare`](crate::prepare) does. A driver that is given one without does it with its first
+/// read, without a time limit, and does not know the client's address.
 pub struct Proxied<T> {
     stream: T,
     /// The other end of the socket.
@@ -78,6 +78,10 @@ impl<T> Proxied<T> {
         };
         let mut behind = mem::take(buffer);
         behind.advance(len);
+        if behind.is_empty() {
+            // An empty one keeps its allocation.
+            behind = BytesMut::new();
+        }
         self.state = State::Behind(behind);
         let proxy = self.peer;
         self.info = Some(ProxyInfo { header, proxy });
@@ -213,4 +217,28 @@ fn untrusted(peer: Option<SocketAddr>) -> io::Error {
 fn ended(after: usize) -> io::Error {
     let what = format!("the peer ended the connection after {after} bytes of its PROXY header");
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{proxy::Network, testing::link};
+
+    #[test]
+    fn a_header_with_nothing_behind_it_leaves_no_buffer() {
+        // rule: LIM-5
+        let any: Network = "0.0.0.0/0".parse().unwrap();
+        let proxy: SocketAddr = ([10, 0, 0, 1], 1).into();
+        let (near, mut far) = link(1000);
+        let mut transport = ProxyProtocol::from_sources([any]).accept(near, Some(proxy));
+        far.send(&Header::tcp(proxy, proxy).to_v2());
+        let prepared = transport.poll_prepare(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(prepared, Poll::Ready(Ok(()))));
+        let State::Behind(behind) = &transport.state else {
+            panic!("the header has come");
+        };
+        assert_eq!(behind.capacity(), 0);
+    }
 }

@@ -68,13 +68,21 @@ impl Fields {
         Ok(Self(Bytes::copy_from_slice(block)))
     }
 
-    /// Adds a field.
+    /// Adds a field. A checksum takes the place of the one that there is.
     ///
     /// # Errors
     ///
     /// All fields together would take more than 65 319 bytes, which is what the length of a
     /// header leaves. What is in an SSL field is not checked.
     pub fn with(self, kind: u8, value: &[u8]) -> Result<Self, LimitExceeded> {
+        match kind {
+            // Of two only one could be right: each is computed over the other.
+            Self::CRC32C => self.without_checksum().and(kind, &[0; 4]),
+            _ => self.and(kind, value),
+        }
+    }
+
+    fn and(self, kind: u8, value: &[u8]) -> Result<Self, LimitExceeded> {
         let got = self.0.len() + HEAD + value.len();
         let too_long = LimitExceeded {
             limit: "fields of a PROXY header",
@@ -88,7 +96,21 @@ impl Fields {
         Ok(Self([&self.0, &head[..], value].concat().into()))
     }
 
-    /// Adds the checksum, which is computed when the header is sent.
+    fn without_checksum(self) -> Self {
+        if self.get(Self::CRC32C).is_none() {
+            return self;
+        }
+        let mut others = Vec::with_capacity(self.0.len());
+        for (kind, value) in self.iter().filter(|(kind, _)| *kind != Self::CRC32C) {
+            let [.., high, low] = value.len().to_be_bytes();
+            others.extend_from_slice(&[kind, high, low]);
+            others.extend_from_slice(value);
+        }
+        Self(others.into())
+    }
+
+    /// Adds the checksum, which is computed when the header is sent, in the place of the one
+    /// that there is.
     ///
     /// # Errors
     ///

@@ -131,6 +131,7 @@ fn begin<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     standing: Standing,
 ) {
+    let told = transport.address(address).or(address);
     // It makes the protocol's codec, framing and session: code of the user.
     let driver = AssertUnwindSafe(|| match &standing {
         Standing::Admitted(_) => Driver::server(app, transport, address, environment),
@@ -141,7 +142,7 @@ fn begin<P: Protocol, T: Transport + 'static>(
     let Ok(driver) = catch_unwind(driver) else {
         app.shared.metrics.error(ErrorKind::ProtocolPanicked);
         if let Some(suppressed) = handle.note_panic(environment.clock.now()) {
-            let peer = address.map(field::display);
+            let peer = told.map(field::display);
             tracing::error!(
                 peer,
                 suppressed,

@@ -20,7 +20,7 @@ use crate::{
     driver::Environment,
     meter::{ErrorKind, Metrics},
     proxy::ProxyInfo,
-    transport::Transport,
+    transport::{self, Transport},
 };
 
 /// The IP address whose limit a connection counts for. None as long as a proxy has not told
@@ -47,7 +47,7 @@ pub(super) async fn prepare<T: Transport>(
     metrics: &Metrics,
 ) -> Option<Standing> {
     while let Some(limit) = transport.preparation() {
-        match step(transport, limit, environment).await? {
+        match step_unless_shut_down(transport, limit, environment).await? {
             Ok(()) => {
                 let ip = limited_by(transport, *address);
                 let told = transport.address(*address).or(*address);
@@ -64,18 +64,18 @@ pub(super) async fn prepare<T: Transport>(
 }
 
 /// Does one step, for so long; `None` if the server shuts down before.
-async fn step<T: Transport>(
+async fn step_unless_shut_down<T: Transport>(
     transport: &mut T,
     limit: Duration,
     environment: &Environment,
 ) -> Option<io::Result<()>> {
     let mut shutdown = pin!(environment.tasks.shutdown_token().triggered());
-    let preparing = poll_fn(|cx| match transport.poll_prepare(cx) {
+    let mut step = pin!(transport::step(transport, limit, &environment.clock));
+    let done = poll_fn(|cx| match step.as_mut().poll(cx) {
         Poll::Pending => shutdown.as_mut().poll(cx).map(|()| None),
         ready @ Poll::Ready(_) => ready.map(Some),
     });
-    let prepared = environment.clock.timeout(limit, preparing).await;
-    prepared.unwrap_or_else(|elapsed| Some(Err(io::Error::new(io::ErrorKind::TimedOut, elapsed))))
+    done.await
 }
 
 /// A connection has failed before it began.

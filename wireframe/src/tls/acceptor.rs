@@ -61,7 +61,7 @@ impl fmt::Debug for TlsAcceptor {
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    pub(super) timeout: Duration,
+    timeout: Duration,
 }
 
 impl TlsConnector {

@@ -1,15 +1,15 @@
 //! Clients over TLS.
 
-use std::{future::poll_fn, io};
+use std::io;
 
-use super::{Tls, TlsConnector};
+use super::TlsConnector;
 use crate::{
     app::{App, WireframeApp},
     client::{self, Client, Reconnecting},
     error::BuildError,
     frame::Protocol,
     rt::{Address, Runtime},
-    transport::Transport,
+    transport::prepare,
 };
 
 /// As [`connect`](crate::connect), over TLS. The handshake is done when it returns.
@@ -37,20 +37,9 @@ async fn connect_to<R: Runtime, P: Protocol>(
     app: App<P>,
 ) -> io::Result<Client<P>> {
     let (stream, address) = client::open::<R>(address).await?;
-    let stream = handshake::<R, _>(tls.connect(stream)?, tls).await?;
+    let mut stream = tls.connect(stream)?;
+    prepare(&mut stream, &R::environment().clock).await?;
     Ok(client::start::<R, _, P>(&app, stream, address))
-}
-
-async fn handshake<R: Runtime, T: Transport>(
-    mut stream: Tls<T>,
-    tls: &TlsConnector,
-) -> io::Result<Tls<T>> {
-    let clock = R::environment().clock;
-    let done = clock.timeout(tls.timeout, poll_fn(|cx| stream.poll_prepare(cx)));
-    match done.await {
-        Ok(done) => done.map(|()| stream),
-        Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
-    }
 }
 
 /// As [`reconnecting`](crate::reconnecting), over TLS.

@@ -31,8 +31,9 @@ const READ: usize = 16 * 1024 + 512;
 
 /// TLS over another transport, as one end of it.
 ///
-/// Nothing is read or written before the handshake is done; a driver that is given one
-/// without [`poll_prepare`](Transport::poll_prepare) does it with its first read. The end of
+/// Nothing is read or written before the handshake is done. [`prepare`](crate::prepare) does
+/// it, as servers and [`connect`] do; a driver that is given one without does it with its first
+/// read, without a time limit, and does not know the peer's certificates. The end of
 /// the transport is the end of the peer's output, whether `close_notify` went before it or
 /// not: frames tell themselves where they end, and within one the end is an error as it is
 /// without TLS. Inside a record the transport has failed.

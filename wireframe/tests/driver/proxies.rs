@@ -318,6 +318,10 @@ impl<T: Transport> Transport for Handshake<T> {
         self.stream.poll_write(cx, chunks)
     }
 
+    fn held(&self) -> usize {
+        self.stream.held()
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_flush(cx)
     }

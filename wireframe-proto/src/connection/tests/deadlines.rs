@@ -132,7 +132,8 @@ fn a_peer_stalls_with_what_its_transport_holds() {
     }
     assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 70)));
     link.connection.handle_held(link.now, 0);
-    assert_eq!(link.due(), Some((DeadlineReason::Idle, 510)));
+    // It has been taking output until now.
+    assert_eq!(link.due(), Some((DeadlineReason::Idle, 540)));
     link.connection.handle_held(link.now, 1);
     link.pass_until(79);
     assert_eq!(link.connection.state(), State::Active);
@@ -141,6 +142,27 @@ fn a_peer_stalls_with_what_its_transport_holds() {
     link.pass_until(120);
     assert_eq!(link.events(), [Event::Closed(CloseReason::WriteStalled)]);
     assert_eq!(link.due(), None);
+}
+
+#[test]
+fn what_a_transport_takes_on_top_of_what_it_holds_is_no_progress() {
+    // rule: LIM-3
+    let mut link = link(config());
+    let len = Frame::numbered(1).wire().len();
+    let mut held = 0;
+    // The transport takes a frame more each time, and the peer takes so many bytes.
+    for (millis, taken, due) in [(10, 0, 50), (20, 0, 50), (30, 1, 70), (40, 0, 70)] {
+        link.now = Instant::from_millis(millis);
+        link.connection
+            .push(Priority::Low, Frame::numbered(1))
+            .unwrap();
+        link.sent();
+        held += len - taken;
+        link.connection.handle_held(link.now, held);
+        assert_eq!(link.due(), Some((DeadlineReason::WriteStall, due)));
+    }
+    link.pass_until(70);
+    assert_eq!(link.events(), [Event::Closing(CloseReason::WriteStalled)]);
 }
 
 #[test]

@@ -76,6 +76,40 @@ fn a_silent_peer_is_pinged_once_and_closed_a_timeout_later() {
 }
 
 #[test]
+fn nobody_is_closed_for_a_ping_that_its_transport_holds() {
+    // rule: HB-1
+    let mut link = link(pinging());
+    link.connection
+        .push(Priority::Low, Frame::new(Kind::Push, [0; 200]))
+        .unwrap();
+    let answer = link.sent_bytes().len();
+    link.connection.handle_held(link.now, answer);
+    link.pass_until(100);
+    let ping = link.sent_bytes().len();
+    link.connection.handle_held(link.now, answer + ping);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 140)));
+    // The peer takes what is before the ping, then all but its last byte, then that.
+    for (millis, held) in [(130, ping), (160, 1), (190, 0)] {
+        link.pass_until(millis);
+        link.connection.handle_held(link.now, held);
+        assert_eq!(
+            link.due(),
+            Some((DeadlineReason::Heartbeat, millis + 40)),
+            "{held} bytes are held"
+        );
+    }
+    // What comes behind it gives no more time.
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    let len = link.sent_bytes().len();
+    link.connection.handle_held(link.now, len);
+    link.pass_until(200);
+    link.connection.handle_held(link.now, 0);
+    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 230)));
+}
+
+#[test]
 fn any_byte_is_a_sign_of_life_and_begins_the_cycle_anew() {
     // rule: HB-1
     let mut link = link(pinging());

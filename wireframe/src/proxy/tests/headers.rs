@@ -292,6 +292,21 @@ fn fields_are_kept_and_the_checksum_is_looked_at() {
 }
 
 #[test]
+fn a_header_has_one_checksum_however_often_it_is_added() {
+    // rule: PROXY-3
+    let fields = Fields::default().with_checksum().unwrap();
+    let fields = fields.with(0xE0, b"other").unwrap();
+    let fields = fields.with_checksum().unwrap();
+    let fields = fields.with(Fields::CRC32C, b"no sum").unwrap();
+    let kinds: Vec<_> = fields.iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [0xE0, Fields::CRC32C]);
+    let mut header = Header::tcp(([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
+    header.fields = fields;
+    let sent = whole(&header.to_v2());
+    assert_eq!(sent.fields.get(0xE0), Some(&b"other"[..]));
+}
+
+#[test]
 fn fields_say_what_a_proxy_knows() {
     // rule: PROXY-2
     let ssl = |client, verify| {
