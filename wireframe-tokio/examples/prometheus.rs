@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     error::Error,
+    io,
     net::SocketAddr,
     num::NonZeroUsize,
     time::{Duration, Instant},
@@ -20,6 +21,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
 };
 use wireframe::{
     CallError, Client, Clock, Envelope, FragmentLimits, Multiplexed, Priority, PushCapacity,
@@ -39,7 +41,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 type Series = BTreeMap<String, f64>;
 
 /// What moves with the traffic, and by how much.
-const MOVED: [(&str, f64); 12] = [
+const MOVED: [(&str, f64); 13] = [
     ("wireframe_connections_active", 1.0),
     (
         r#"wireframe_frames_processed_total{direction="inbound"}"#,
@@ -53,6 +55,7 @@ const MOVED: [(&str, f64); 12] = [
     (r#"wireframe_pushes_total{priority="low"}"#, 1.0),
     (r#"wireframe_pushes_dropped_total{reason="policy"}"#, 2.0),
     ("wireframe_request_latency_seconds_count", 6.0),
+    (r#"wireframe_request_latency_seconds_bucket{le="10"}"#, 6.0),
     ("wireframe_messages_assembled_total", 1.0),
     (r#"wireframe_reassembly_errors_total{reason="limit"}"#, 1.0),
     ("wireframe_handler_panics_total", 1.0),
@@ -62,6 +65,10 @@ const MOVED: [(&str, f64); 12] = [
 
 #[tokio::main]
 async fn main() -> Outcome {
+    tracing_subscriber::fmt()
+        .with_env_filter("prometheus=warn")
+        .with_writer(io::stderr)
+        .init();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => check().await,
@@ -71,13 +78,27 @@ async fn main() -> Outcome {
 }
 
 // ANCHOR: install
+/// Upper bounds of the buckets of latencies, in seconds.
+const LATENCIES: [f64; 8] = [0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
+
 /// Installs the recorder, and serves an app that is built after that.
 async fn start() -> Outcome<(PrometheusHandle, SocketAddr, ServerHandle)> {
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&LATENCIES)?
+        .install_recorder()?;
+    tokio::spawn(keep_up(metrics.clone()));
     let server = Server::bind("127.0.0.1:0").await?;
     let (address, handle) = (server.local_addr()?, server.handle());
     tokio::spawn(server.serve(app()));
     Ok((metrics, address, handle))
+}
+
+/// The recorder keeps each latency until somebody scrapes it, or this sorts it into its bucket.
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
 }
 // ANCHOR_END: install
 
@@ -159,31 +180,52 @@ fn expect_failure(answered: Result<Envelope, CallError>) -> Outcome {
 }
 
 // ANCHOR: scrape
-/// Answers every HTTP request with the metrics.
-async fn serve_metrics(listener: TcpListener, metrics: PrometheusHandle) -> Outcome {
+/// How long the head of a scraper's request may be, in bytes.
+const MAX_HEAD: u64 = 8 * 1024;
+
+/// Answers every HTTP request with the metrics. No scraper is in the way of another.
+async fn serve_metrics(listener: TcpListener, metrics: PrometheusHandle) {
     loop {
-        let (mut stream, _) = listener.accept().await?;
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await? > 0 {}
-        let body = metrics.render();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).await?;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let answered = timeout(Duration::from_secs(10), answer(stream, metrics.clone()));
+                tokio::spawn(async move {
+                    if let Err(error) = answered.await.unwrap_or_else(|late| Err(late.into())) {
+                        tracing::warn!(%peer, %error, "a scrape failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept scrapers for now");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
+}
+
+async fn answer(mut stream: TcpStream, metrics: PrometheusHandle) -> io::Result<()> {
+    let mut request = Vec::new();
+    let mut head = (&mut stream).take(MAX_HEAD);
+    while !request.ends_with(b"\r\n\r\n") {
+        if head.read_buf(&mut request).await? == 0 {
+            let expected =
+                format!("expected the head of a request, of MAX_HEAD = {MAX_HEAD} bytes at most");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, expected));
+        }
+    }
+    let body = metrics.render();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await
 }
 // ANCHOR_END: scrape
 
 /// What `curl` would show: each series and its value.
 async fn scrape(address: SocketAddr) -> Outcome<Series> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let answer = timeout(Duration::from_secs(10), fetch(address)).await??;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
     if !head.starts_with("HTTP/1.1 200 ") {
         return Err(head.into());
@@ -196,6 +238,16 @@ async fn scrape(address: SocketAddr) -> Outcome<Series> {
         Ok((series.to_owned(), value.parse()?))
     };
     samples.map(sample).collect()
+}
+
+async fn fetch(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 // ANCHOR: snapshot
@@ -218,11 +270,20 @@ fn show(server: &ServerHandle) {
 }
 // ANCHOR_END: snapshot
 
+/// A scraper that resets its connection, and one that sends half a request and goes on to wait.
+async fn trouble(address: SocketAddr) -> Outcome<TcpStream> {
+    let mut half = TcpStream::connect(address).await?;
+    half.write_all(b"GET /metrics HTTP/1.1\r\n").await?;
+    TcpStream::connect(address).await?.set_zero_linger()?;
+    Ok(half)
+}
+
 async fn check() -> Outcome {
     let (metrics, server, handle) = start().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(serve_metrics(listener, metrics));
+    let _half = trouble(address).await?;
     let before = scrape(address).await?;
     let client = traffic(server).await?;
     let patience = Instant::now() + Duration::from_secs(10);
@@ -273,6 +334,6 @@ async fn go_on(address: &str) -> Outcome {
     tokio::spawn(serve_metrics(listener, metrics));
     loop {
         traffic(server).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
