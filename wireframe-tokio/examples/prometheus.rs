@@ -297,9 +297,10 @@ async fn check() -> Outcome {
         }
     };
     for (series, now) in &after {
-        let then = before.get(series).copied().unwrap_or_default();
-        if *now != then {
-            println!("{series} {then} -> {now}");
+        match before.get(series) {
+            None => return Err(format!("{series} was missing before there was traffic").into()),
+            Some(then) if now != then => println!("{series} {then} -> {now}"),
+            Some(_) => {}
         }
     }
     show(&handle);
@@ -309,9 +310,12 @@ async fn check() -> Outcome {
 
 /// What is not as it should be.
 fn complaint(before: &Series, after: &Series) -> Option<String> {
-    let value = |scraped: &Series, series| scraped.get(series).copied().unwrap_or_default();
     for (series, expected) in MOVED {
-        let moved = value(after, series) - value(before, series);
+        // All are there from the beginning.
+        let (Some(then), Some(now)) = (before.get(series), after.get(series)) else {
+            return Some(format!("{series} is missing"));
+        };
+        let moved = now - then;
         if moved != expected {
             return Some(format!(
                 "{series} has moved by {moved}, expected {expected}"
