@@ -35,6 +35,14 @@ const FAIL: u32 = 3;
 const PANIC: u32 = 4;
 const PUSH: u32 = 5;
 
+const DEPTHS: [&str; 2] = [
+    r#"wireframe_push_queue_depth{priority="high"}"#,
+    r#"wireframe_push_queue_depth{priority="low"}"#,
+];
+
+/// What is pushed: some of these fill what the sockets hold.
+const PUSHED: &[u8] = &[7; 256 * 1024];
+
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What was scraped: names with their labels, and values.
@@ -144,7 +152,7 @@ fn fail_badly() {
 async fn push(push: PushHandle) -> &'static str {
     for priority in Priority::ALL {
         for _ in 0..2 {
-            let frame = Envelope::new(PUSH, "pushed");
+            let frame = Envelope::new(PUSH, PUSHED);
             // What it returns says what has become of it, and so do the metrics.
             let _ = push.push_with_policy(priority, frame, PushPolicy::DropIfFull);
         }
@@ -297,34 +305,63 @@ async fn check() -> Outcome {
         }
     };
     for (series, now) in &after {
-        let then = before.get(series).copied().unwrap_or_default();
-        if *now != then {
-            println!("{series} {then} -> {now}");
+        match before.get(series) {
+            None => return Err(format!("{series} was missing before there was traffic").into()),
+            Some(then) if now != then => println!("{series} {then} -> {now}"),
+            Some(_) => {}
         }
     }
+    let patience = Duration::from_secs(10);
+    let deaf = timeout(patience, push_to_the_deaf(server, address)).await??;
     show(&handle);
-    drop(client);
-    Ok(())
+    drop((client, deaf));
+    timeout(patience, async {
+        while queued(&scrape(address).await?) != Some(0.0) {}
+        Ok(())
+    })
+    .await?
+}
+
+/// Until a push waits: a client asks for them and reads none.
+async fn push_to_the_deaf(server: SocketAddr, metrics: SocketAddr) -> Outcome<TcpStream> {
+    // A unit that is a whole message of 3 bytes: the route, no correlation id, no payload.
+    let request = [0, 0, 0, 3, 2, u8::try_from(PUSH)?, 0, 0];
+    let mut deaf = TcpStream::connect(server).await?;
+    loop {
+        deaf.write_all(&request).await?;
+        // Either priority may be what the full transport stops.
+        if let Some(queued @ 1.0..) = queued(&scrape(metrics).await?) {
+            println!("pushes queued 0 -> {queued}, for a client that reads nothing");
+            return Ok(deaf);
+        }
+    }
 }
 
 /// What is not as it should be.
 fn complaint(before: &Series, after: &Series) -> Option<String> {
-    let value = |scraped: &Series, series| scraped.get(series).copied().unwrap_or_default();
     for (series, expected) in MOVED {
-        let moved = value(after, series) - value(before, series);
+        // All are there from the beginning.
+        let (Some(then), Some(now)) = (before.get(series), after.get(series)) else {
+            return Some(format!("{series} is missing"));
+        };
+        let moved = now - then;
         if moved != expected {
             return Some(format!(
                 "{series} has moved by {moved}, expected {expected}"
             ));
         }
     }
-    let depth = r#"wireframe_push_queue_depth{priority="high"}"#;
-    match after.get(depth) {
+    match queued(after) {
         Some(0.0) => None,
         other => Some(format!(
-            "{depth} is {other:?}, expected 0: all pushes were sent"
+            "{DEPTHS:?} are {other:?} together, expected 0: all pushes were sent"
         )),
     }
+}
+
+/// Pushes on their way, of both priorities.
+fn queued(scraped: &Series) -> Option<f64> {
+    DEPTHS.iter().map(|depth| scraped.get(*depth)).sum()
 }
 
 async fn go_on(address: &str) -> Outcome {
