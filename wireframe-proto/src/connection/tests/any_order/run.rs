@@ -15,9 +15,9 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    Accepted, Body, CallId, Config, CorrelationId, Deadline, DeadlineReason, Event,
+    Accepted, Body, CallId, CloseReason, Config, CorrelationId, Deadline, DeadlineReason, Event,
     FragmentStrategy, Instant, LimitExceeded, Priority, PushBound, Refusal, RequestInfo, Shutdown,
-    State, UnsentPushes,
+    State, UnsentPushes, connection::Phase,
 };
 
 /// A connection, and what has come of it.
@@ -246,8 +246,9 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
         let most = engine.config.body_bytes() - 1 + limits.max_frame_len.get();
         assert!(body_bytes <= most, "{body_bytes} bytes of bodies");
         assert!(engine.events.len() <= 8 + in_flight, "events pile up");
-        // A unit that crosses the mark, and a last word.
-        assert!(engine.transmit.len() <= limits.high_water.get() + 4 * 64);
+        // A unit that crosses the mark, and a last word. Before a flaw all goes that is ready.
+        let is_flawed = engine.flaw.is_some() || closes_over_a_flaw(&engine.phase);
+        assert!(is_flawed || engine.transmit.len() <= limits.high_water.get() + 4 * 64);
     }
 
     /// A driver that acts on `wants` alone brings it to its end in a few steps.
@@ -387,4 +388,18 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
         }
         assert_eq!(receiver.stats().fragments.gaps, 0);
     }
+}
+
+fn closes_over_a_flaw<F>(phase: &Phase<F>) -> bool {
+    let Phase::Closing(closing) = phase else {
+        return false;
+    };
+    matches!(
+        closing.reason,
+        CloseReason::Malformed(_)
+            | CloseReason::Limit(_)
+            | CloseReason::UnexpectedEof(_)
+            | CloseReason::MessageEof { .. }
+            | CloseReason::PreambleEof { .. }
+    )
 }
