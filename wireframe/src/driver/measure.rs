@@ -37,7 +37,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let stats = self.engine.stats();
         self.measure(&stats);
         let metrics = self.mailbox.control().metrics();
-        self.meter.end(metrics, &stats);
+        self.meter.end(metrics);
         if let Some(kind) = ErrorKind::of_end(reason) {
             metrics.error(kind);
         }

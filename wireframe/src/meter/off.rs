@@ -39,7 +39,7 @@ impl Meter {
 
     pub(crate) fn tell(&mut self, _: &Metrics, _: &Stats) {}
 
-    pub(crate) fn end(&mut self, _: &Metrics, _: &Stats) {}
+    pub(crate) fn end(&mut self, _: &Metrics) {}
 
     pub(crate) fn rest(&mut self) {}
 }

@@ -104,9 +104,9 @@ impl Meter {
         tell(&reassembly.malformed, &mut told.malformed, stats.malformed);
     }
 
-    /// The connection has ended, and nothing of it is under way any more.
-    pub(crate) fn end(&mut self, metrics: &Metrics, stats: &Stats) {
-        self.tell(metrics, stats);
+    /// The connection has ended, and nothing of it is under way any more. What it was at in
+    /// the end was told.
+    pub(crate) fn end(&mut self, metrics: &Metrics) {
         metrics.with(|handles| handles.connections.decrement(1));
     }
 
