@@ -1,5 +1,7 @@
 //! What shuts a server down, and knows its connections.
 
+mod places;
+
 use std::{
     fmt,
     future::poll_fn,
@@ -9,18 +11,16 @@ use std::{
 };
 
 use hashbrown::{HashMap, hash_map::Entry};
-use wireframe_proto::{CloseReason, ConnectionId, Instant, LimitExceeded, Throttle};
+use wireframe_proto::{ConnectionId, Instant, LimitExceeded, Throttle};
 
+pub(super) use self::places::{Place, Refusal, Seat};
 use super::{ConnectionLimits, ConnectionSnapshot, ServerSnapshot, ShutdownReport, WhenFull};
 use crate::{
     clock::Clock,
     contain,
-    push::{AnyMailbox, ConnectionHandle, PushHandle},
+    push::{AnyMailbox, ConnectionHandle},
     sync::{Arc, Mutex, lock},
 };
-
-/// Connections that are being refused at once; those beyond are dropped.
-const MAX_REFUSED: usize = 64;
 
 /// Shuts a server down. A clone is the same server.
 #[derive(Clone, Default)]
@@ -242,33 +242,6 @@ impl ServerHandle {
         state.awaits_room
     }
 
-    /// A seat for one more connection, or the limit that it would cross.
-    pub(super) fn admit(
-        &self,
-        limits: &ConnectionLimits,
-        address: Option<IpAddr>,
-    ) -> Result<Seat, LimitExceeded> {
-        let mut state = lock(&self.state);
-        at_most("max_connections", limits.max_connections, state.taken() + 1)?;
-        let address = state.one_more_of(limits, address)?;
-        state.preparing += 1;
-        Ok(Seat {
-            server: self.clone(),
-            address,
-            left: false,
-        })
-    }
-
-    /// A connection is being refused, if there is room for that.
-    pub(super) fn refuse(&self) -> Option<Refusal> {
-        let mut state = lock(&self.state);
-        if state.refused >= MAX_REFUSED {
-            return None;
-        }
-        state.refused += 1;
-        Some(Refusal(self.clone()))
-    }
-
     /// What is waited for; `None` once the server is past that stage.
     pub(super) async fn during<T>(
         &self,
@@ -288,32 +261,6 @@ impl ServerHandle {
         })
         .await
     }
-
-    /// A connection is there, and its seat becomes its place.
-    pub(super) fn enter<F: Send + 'static>(
-        &self,
-        connection: &PushHandle<F>,
-        mut seat: Seat,
-    ) -> Place {
-        let mailbox = Arc::clone(connection.mailbox());
-        let (id, since) = (mailbox.control().id(), mailbox.clock().now());
-        let mut state = lock(&self.state);
-        let stage = state.stage;
-        state.connections.insert(id, Member { mailbox, since });
-        state.preparing -= 1;
-        seat.left = true;
-        drop(state);
-        match stage {
-            Stage::Serving => {}
-            Stage::Draining => connection.connection().close(),
-            Stage::Aborting | Stage::Ended => connection.connection().abort(),
-        }
-        Place {
-            server: self.clone(),
-            id,
-            address: seat.address,
-        }
-    }
 }
 
 impl fmt::Debug for ServerHandle {
@@ -321,87 +268,6 @@ impl fmt::Debug for ServerHandle {
         f.debug_struct("ServerHandle")
             .field("connections", &self.connections())
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection's place among those of its server.
-pub(super) struct Place {
-    server: ServerHandle,
-    id: ConnectionId,
-    /// The address that it counts for.
-    address: Option<IpAddr>,
-}
-
-impl Place {
-    /// The connection has ended, for no reason if its task was dropped. Once is enough.
-    pub(super) fn leave(&self, reason: Option<&CloseReason>, undelivered: u64) {
-        let mut state = lock(&self.server.state);
-        let Some(gone) = state.connections.remove(&self.id) else {
-            return;
-        };
-        state.one_less_of(self.address);
-        if state.stage > Stage::Serving {
-            state.report.add(reason, undelivered);
-        }
-        let server = state.take_waiting();
-        drop(state);
-        drop(gone);
-        if let Some(server) = server {
-            contain::wake(server);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.leave(None, 0);
-    }
-}
-
-/// A place for a connection that the app does not know of yet.
-pub(super) struct Seat {
-    server: ServerHandle,
-    /// The address that it counts for.
-    address: Option<IpAddr>,
-    left: bool,
-}
-
-impl Seat {
-    /// Makes it count for this address, from now on, unless that would cross a limit.
-    pub(super) fn settle(
-        &mut self,
-        limits: &ConnectionLimits,
-        address: Option<IpAddr>,
-    ) -> Result<(), LimitExceeded> {
-        let mut state = lock(&self.server.state);
-        state.one_less_of(self.address.take());
-        self.address = state.one_more_of(limits, address)?;
-        Ok(())
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if self.left {
-            return;
-        }
-        let mut state = lock(&self.server.state);
-        state.preparing -= 1;
-        state.one_less_of(self.address);
-        let waiting = state.take_waiting();
-        drop(state);
-        if let Some(waiting) = waiting {
-            contain::wake(waiting);
-        }
-    }
-}
-
-/// A connection that is being refused.
-pub(super) struct Refusal(ServerHandle);
-
-impl Drop for Refusal {
-    fn drop(&mut self) {
-        lock(&self.0.state).refused -= 1;
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use wireframe::{ConnectionHandle, WireframeApp, rt::Runtime};
-use wireframe_tests::{Authority, Identity, Lines, Process, Scratch, aside, wire};
+use wireframe::{ConnectionHandle, WireframeApp, rt::Runtime, tls::TlsAcceptor};
+use wireframe_tests::{Authority, Identity, Lines, Notes, Process, Scratch, Serving, aside, wire};
 
 use super::serve;
 use crate::support::patient;
@@ -125,16 +125,21 @@ async fn it_trusts_the_server_and_the_server_knows_who_it_is<R: Runtime>() {
     server.end().await;
 }
 
+/// A server, and what its protocol heard.
+async fn noting<R: Runtime>(tls: TlsAcceptor) -> (Serving, Notes) {
+    let protocol = Lines::new();
+    let notes = protocol.notes.clone();
+    let app = WireframeApp::with_protocol(protocol);
+    (serve::<R, _>(app, tls).await, notes)
+}
+
 async fn it_refuses_an_authority_that_it_does_not_trust<R: Runtime>() {
     // rule: TLS-2
     if !is_there() {
         return;
     }
     let authority = Authority::new();
-    let protocol = Lines::new();
-    let notes = protocol.notes.clone();
-    let app = WireframeApp::with_protocol(protocol);
-    let server = serve::<R, _>(app, authority.server(false)).await;
+    let (server, notes) = noting::<R>(authority.server(false)).await;
     let address = server.address;
     let refused = aside(move || {
         for version in VERSIONS {
@@ -153,10 +158,7 @@ async fn it_is_refused_without_a_certificate_where_one_is_required<R: Runtime>()
         return;
     }
     let authority = Authority::new();
-    let protocol = Lines::new();
-    let notes = protocol.notes.clone();
-    let app = WireframeApp::with_protocol(protocol);
-    let server = serve::<R, _>(app, authority.server(true)).await;
+    let (server, notes) = noting::<R>(authority.server(true)).await;
     let (handle, address) = (server.handle.clone(), server.address);
     let refused = aside(move || {
         for version in VERSIONS {
