@@ -9,10 +9,9 @@ use std::{
 
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant};
 
-use super::{CallError, ClientShared, limit::Limit, slot::Slot};
+use super::{CallError, ClientShared, outgoing::Outgoing, slot::Slot};
 use crate::{
     contain,
-    push::PushCall,
     sync::{Arc, Mutex, lock},
 };
 
@@ -38,49 +37,28 @@ use crate::{
 /// room is.
 #[must_use = "nothing is sent unless this is awaited"]
 pub struct Call<F: 'static = Envelope> {
-    client: Arc<ClientShared<F>>,
-    /// On its way into the queue, until it has found room.
-    sending: Option<PushCall<F>>,
+    outgoing: Outgoing<F>,
     reply: ReplySlot<F>,
-    limit: Limit,
 }
 
 impl<F> Call<F> {
     pub(super) fn new(client: Arc<ClientShared<F>>, order: AnswerOrder, frame: F) -> Self {
         let reply = ReplySlot::default();
-        let sending = client.begin(order, frame, Slot::single(Arc::clone(&reply)));
-        Self {
-            client,
-            sending: Some(sending),
-            reply,
-            limit: Limit::default(),
-        }
+        let slot = Slot::single(Arc::clone(&reply));
+        let outgoing = Outgoing::new(client, order, frame, slot);
+        Self { outgoing, reply }
     }
 
     /// Gives the call so long from now: to find room, to be sent and to be answered.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Limit::within(&self.client.clock, limit);
+        self.outgoing.set_timeout(limit);
         self
     }
 
     /// Gives the call until then, on the client's [`Clock`](crate::Clock).
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.limit = Limit::until(&self.client.clock, at);
+        self.outgoing.set_deadline(at);
         self
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        let Some(sending) = &mut self.sending else {
-            return Poll::Ready(Ok(()));
-        };
-        self.limit.check(&self.client.clock)?;
-        match Pin::new(sending).poll(cx) {
-            Poll::Ready(sent) => {
-                self.sending = None;
-                Poll::Ready(sent.map_err(|_| self.client.closed()))
-            }
-            Poll::Pending => Poll::Pending,
-        }
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<F, CallError>> {
@@ -96,7 +74,7 @@ impl<F> Call<F> {
         drop(reply);
         match came {
             Reply::Came(result) => Poll::Ready(result),
-            Reply::Lost => Poll::Ready(Err(self.client.lost())),
+            Reply::Lost => Poll::Ready(Err(self.outgoing.client.lost())),
             Reply::Waiting { .. } | Reply::Done => Poll::Pending,
         }
     }
@@ -104,14 +82,10 @@ impl<F> Call<F> {
     /// Ends the call; the driver is told if it knows of it.
     fn give_up(&mut self) {
         let before = std::mem::replace(&mut *lock(&self.reply), Reply::Done);
-        // Only now: what is dropped with it would answer the call.
-        self.sending = None;
-        if let Reply::Waiting {
-            call: Some(call), ..
-        } = before
-        {
-            self.client.give_up(call);
-        }
+        self.outgoing.give_up(match before {
+            Reply::Waiting { call, .. } => call,
+            Reply::Came(_) | Reply::Lost | Reply::Done => None,
+        });
     }
 }
 
@@ -123,13 +97,13 @@ impl<F> Future for Call<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let polled = match this.poll_send(cx) {
+        let polled = match this.outgoing.poll_send(cx) {
             Poll::Ready(Ok(())) => this.poll_reply(cx),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
         let polled = match polled {
-            Poll::Pending => this.limit.poll(&this.client.clock, cx).map(Err),
+            Poll::Pending => this.outgoing.poll_limit(cx).map(Err),
             ready @ Poll::Ready(_) => ready,
         };
         if matches!(polled, Poll::Ready(Err(_))) {
@@ -148,7 +122,7 @@ impl<F> Drop for Call<F> {
 impl<F> fmt::Debug for Call<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("connection", &self.client.push.connection())
+            .field("connection", &self.outgoing.client.push.connection())
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ mod caller;
 mod connect;
 mod inbox;
 mod limit;
+mod outgoing;
 mod pushes;
 mod reconnect;
 mod replies;

@@ -12,10 +12,9 @@ use std::{
 use futures_core::Stream;
 use wireframe_proto::{AnswerOrder, CallId, Envelope, Instant, PushCapacity};
 
-use super::{CallError, ClientShared, limit::Limit, slot::Slot};
+use super::{CallError, ClientShared, outgoing::Outgoing, slot::Slot};
 use crate::{
     contain,
-    push::PushCall,
     sync::{Arc, Mutex, lock},
 };
 
@@ -42,35 +41,28 @@ use crate::{
 /// other call can receive it. The peer is not told, and sends on.
 #[must_use = "nothing is sent unless this is polled"]
 pub struct Replies<F: 'static = Envelope> {
-    client: Arc<ClientShared<F>>,
-    /// On its way into the queue, until it has found room.
-    sending: Option<PushCall<F>>,
+    outgoing: Outgoing<F>,
     queue: QueueSlot<F>,
-    limit: Limit,
 }
 
 impl<F> Replies<F> {
     pub(super) fn new(client: Arc<ClientShared<F>>, order: AnswerOrder, frame: F) -> Self {
         let queue = QueueSlot::default();
-        let sending = client.begin(order, frame, Slot::stream(Arc::clone(&queue)));
-        Self {
-            client,
-            sending: Some(sending),
-            queue,
-            limit: Limit::default(),
-        }
+        let slot = Slot::stream(Arc::clone(&queue));
+        let outgoing = Outgoing::new(client, order, frame, slot);
+        Self { outgoing, queue }
     }
 
     /// Gives the whole answer so long from now: from finding room for the call to its last
     /// frame. Frames that came in time are handed out first.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Limit::within(&self.client.clock, limit);
+        self.outgoing.set_timeout(limit);
         self
     }
 
     /// Gives the whole answer until then, on the client's [`Clock`](crate::Clock).
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.limit = Limit::until(&self.client.clock, at);
+        self.outgoing.set_deadline(at);
         self
     }
 
@@ -98,18 +90,8 @@ impl<F> Replies<F> {
 
     /// Sends the call, if it has not been sent, and watches the time.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.limit.check(&self.client.clock)?;
-        let Some(sending) = &mut self.sending else {
-            return Poll::Ready(Ok(()));
-        };
-        match Pin::new(sending).poll(cx) {
-            Poll::Ready(Ok(())) => {
-                self.sending = None;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(self.client.closed())),
-            Poll::Pending => Poll::Pending,
-        }
+        self.outgoing.check_limit()?;
+        self.outgoing.poll_send(cx)
     }
 
     /// The next frame, or the end. A waker is cloned only where one has to wait.
@@ -119,9 +101,9 @@ impl<F> Replies<F> {
             let has_room = queue.release();
             drop(queue);
             if has_room {
-                self.client.push.wake_driver();
+                self.outgoing.client.push.wake_driver();
             }
-            let why = |lost: Option<CallError>| lost.unwrap_or_else(|| self.client.lost());
+            let why = |lost: Option<CallError>| lost.unwrap_or_else(|| self.outgoing.client.lost());
             return Poll::Ready(next.map(|next| next.map_err(why)));
         }
         if queue
@@ -159,11 +141,7 @@ impl<F> Replies<F> {
         queue.holds_input = false;
         drop(queue);
         drop(waker);
-        // Only now: what is dropped with it would end the stream.
-        self.sending = None;
-        if let Some(call) = call {
-            self.client.give_up(call);
-        }
+        self.outgoing.give_up(call);
     }
 }
 
@@ -184,14 +162,13 @@ impl<F> Stream for Replies<F> {
             Poll::Pending => Poll::Pending,
         };
         if polled.is_pending()
-            && let Poll::Ready(error) = this.limit.poll(&this.client.clock, cx)
+            && let Poll::Ready(error) = this.outgoing.poll_limit(cx)
         {
             this.give_up(End::Failed(error));
             return this.poll_queue(cx);
         }
         if matches!(polled, Poll::Ready(None)) {
-            // Its timer, if there is one, would wake the task for nothing.
-            this.limit = Limit::default();
+            this.outgoing.forget_limit();
         }
         polled
     }
@@ -209,7 +186,7 @@ impl<F> Drop for Replies<F> {
 impl<F> fmt::Debug for Replies<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replies")
-            .field("connection", &self.client.push.connection())
+            .field("connection", &self.outgoing.client.push.connection())
             .finish_non_exhaustive()
     }
 }
