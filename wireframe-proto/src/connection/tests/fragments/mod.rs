@@ -81,6 +81,53 @@ where
     Connection::new(config, Raw(framing), peer, Instant::ZERO)
 }
 
+/// What a framing finds at the front of the input.
+type Header = Result<Option<(FragmentMeta, usize)>, Malformed>;
+
+/// A framing that only reads.
+#[derive(Clone)]
+struct Reader<D> {
+    decode: D,
+    reuses_ids: fn() -> bool,
+}
+
+impl<D: FnMut(&[u8]) -> Header + Send + 'static> FragmentStrategy<Bytes> for Reader<D> {
+    fn decode_header(&mut self, src: &[u8]) -> Header {
+        (self.decode)(src)
+    }
+
+    fn encode_header(
+        &mut self,
+        _: &mut Vec<u8>,
+        _: &Bytes,
+        _: &FragmentMeta,
+    ) -> Result<(), Unencodable> {
+        Err(Unencodable::new("only read"))
+    }
+
+    fn reuses_message_ids(&self) -> bool {
+        (self.reuses_ids)()
+    }
+}
+
+/// Reads units whose headers are those; ids of dropped messages are not used again.
+fn reader<D>(config: Config, decode: D) -> RawConnection<Reader<D>>
+where
+    D: FnMut(&[u8]) -> Header + Clone + Send + 'static,
+{
+    let reuses_ids = || false;
+    raw(Reader { decode, reuses_ids }, config)
+}
+
+/// The header of a unit of [`Multiplexed`], after a change.
+fn changed(src: &[u8], change: impl FnOnce(&mut FragmentMeta)) -> Header {
+    let header = FragmentStrategy::<Bytes>::decode_header(&mut Multiplexed::new(), src)?;
+    Ok(header.map(|(mut meta, len)| {
+        change(&mut meta);
+        (meta, len)
+    }))
+}
+
 /// Takes all output there is.
 pub(super) fn output<P: WireframeProtocol>(connection: &mut Connection<P>) -> Vec<u8> {
     let mut output = Vec::new();

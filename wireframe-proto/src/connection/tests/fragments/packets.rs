@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::support::{Frame, InOrder, Kind, Link};
-use super::{Framed, RawConnection, events, feed, over, raw, reviewed::numbers, units};
+use super::{Framed, Header, events, feed, over, raw, reader, reviewed::numbers, units};
 use crate::{
     Body, CloseReason, Config, ConnectionId, End, Event, FragmentMeta, FragmentStrategy, LenSeq16M,
     Malformed, Peer, Priority, State, Unencodable, config::nonzero,
@@ -203,34 +203,19 @@ fn a_packet_longer_than_a_frame_may_be_is_not_cut_otherwise() {
 }
 
 /// A length and a flag; bit 0 ends a message, bit 1 marks a unit that stands alone.
-#[derive(Clone, Copy)]
-struct Flagged;
-
-impl FragmentStrategy<Bytes> for Flagged {
-    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
-        let Some(&[len, flags]) = src.first_chunk() else {
-            return Ok(None);
-        };
+fn flagged(src: &[u8]) -> Header {
+    Ok(src.first_chunk().map(|&[len, flags]| {
         let mut meta = FragmentMeta::whole(len.into());
         meta.is_final = flags & 1 != 0;
         meta.alone = flags & 2 != 0;
-        Ok(Some((meta, 2)))
-    }
-
-    fn encode_header(
-        &mut self,
-        _: &mut Vec<u8>,
-        _: &Bytes,
-        _: &FragmentMeta,
-    ) -> Result<(), Unencodable> {
-        Err(Unencodable::new("only read"))
-    }
+        (meta, 2)
+    }))
 }
 
 #[test]
 fn a_unit_that_stands_alone_is_delivered_between_two_fragments() {
     // rule: FRAME-3
-    let mut receiver: RawConnection<Flagged> = raw(Flagged, Config::default());
+    let mut receiver = reader(Config::default(), flagged);
     feed(
         &mut receiver,
         b"\x02\x00ab\x01\x03!\x01\x00c\x00\x03\x02\x01de",

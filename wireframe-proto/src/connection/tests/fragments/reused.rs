@@ -1,51 +1,21 @@
 //! Messages whose ids are soon used again.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{RawConnection, events, feed, fragment, raw};
+use super::{RawConnection, Reader, changed, events, feed, fragment, raw};
 use crate::{
-    CloseReason, Config, DropReason, DroppedMessage, Event, FragmentMeta, FragmentStrategy,
-    Instant, Malformed, Multiplexed, Unencodable,
+    CloseReason, Config, DropReason, DroppedMessage, Event, FragmentStrategy, Instant, Multiplexed,
 };
 
 /// Reads what [`Multiplexed`] reads, but ids are used again, and fragments may have no number.
-#[derive(Clone)]
-struct Reusing {
-    inner: Multiplexed,
-    has_numbers: bool,
-}
-
-impl FragmentStrategy<Bytes> for Reusing {
-    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
-        let header = FragmentStrategy::<Bytes>::decode_header(&mut self.inner, src)?;
-        Ok(header.map(|(mut meta, len)| {
-            meta.seq = meta.seq.filter(|_| self.has_numbers);
-            (meta, len)
-        }))
-    }
-
-    fn encode_header(
-        &mut self,
-        _: &mut Vec<u8>,
-        _: &Bytes,
-        _: &FragmentMeta,
-    ) -> Result<(), Unencodable> {
-        Err(Unencodable::new("only read"))
-    }
-
-    fn reuses_message_ids(&self) -> bool {
-        true
-    }
-}
-
-fn receiver(has_numbers: bool) -> RawConnection<Reusing> {
+fn receiver(has_numbers: bool) -> RawConnection<impl FragmentStrategy<Bytes> + Clone> {
     let mut config = Config::default();
     config.fragments.reassembly_timeout = Duration::from_millis(50);
-    let inner = Multiplexed::new();
-    raw(Reusing { inner, has_numbers }, config)
+    let decode = move |src: &[u8]| changed(src, |meta| meta.seq = meta.seq.filter(|_| has_numbers));
+    let reuses_ids = || true;
+    raw(Reader { decode, reuses_ids }, config)
 }
 
 fn dropped(why: DropReason) -> Event<Bytes> {

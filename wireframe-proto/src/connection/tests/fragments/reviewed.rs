@@ -7,50 +7,31 @@ use bytes::Bytes;
 
 use super::{
     super::support::{Correlated, Frame, Hook, InOrder, Kind, Link},
-    Framed, RawConnection, encoded, events, feed, fragment, multiplexed, over, raw,
-    taking_turns::letters,
+    Framed, Header, RawConnection, Reader, encoded, events, feed, fragment, multiplexed, over, raw,
+    reader,
+    taking_turns::{a_ping_due_between_fragments, letters},
     whole,
 };
 use crate::{
     CloseReason, Config, DeadlineReason, DropReason, End, Event, FragmentMeta, FragmentStrategy,
-    Heartbeat, Instant, LenFlag32K, LenSeq16M, LimitExceeded, Malformed, Multiplexed, Priority,
-    State, UndeliveredReason, Unencodable, config::nonzero,
+    Instant, LenSeq16M, LimitExceeded, Malformed, Multiplexed, Priority, State, UndeliveredReason,
+    Unencodable, config::nonzero,
 };
 
-/// Headers of one byte, which say what stands in that place of a list.
-#[derive(Clone)]
-struct Listed {
-    headers: Vec<FragmentMeta>,
-    reuse_panics: bool,
+/// Reads headers of one byte, which say what stands in that place of a list.
+fn listed(
+    config: Config,
+    headers: &[FragmentMeta],
+) -> RawConnection<impl FragmentStrategy<Bytes> + Clone + use<>> {
+    reader(config, in_list(headers))
 }
 
-impl FragmentStrategy<Bytes> for Listed {
-    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
-        let header = src.first().map(|&n| self.headers[usize::from(n)].clone());
-        Ok(header.map(|meta| (meta, 1)))
+fn in_list(headers: &[FragmentMeta]) -> impl Fn(&[u8]) -> Header + Clone + Send + 'static + use<> {
+    let headers = headers.to_vec();
+    move |src| {
+        let meta = src.first().map(|&n| headers[usize::from(n)].clone());
+        Ok(meta.map(|meta| (meta, 1)))
     }
-
-    fn encode_header(
-        &mut self,
-        _: &mut Vec<u8>,
-        _: &Bytes,
-        _: &FragmentMeta,
-    ) -> Result<(), Unencodable> {
-        Err(Unencodable::new("only read"))
-    }
-
-    fn reuses_message_ids(&self) -> bool {
-        assert!(!self.reuse_panics, "over a fragment");
-        false
-    }
-}
-
-fn listed(config: Config, headers: &[FragmentMeta]) -> RawConnection<Listed> {
-    let framing = Listed {
-        headers: headers.into(),
-        reuse_panics: false,
-    };
-    raw(framing, config)
 }
 
 fn meta(len: u64, change: impl FnOnce(&mut FragmentMeta)) -> FragmentMeta {
@@ -140,13 +121,13 @@ fn a_framing_that_panics_over_an_id_ends_the_connection() {
         meta.msg_id = Some(7);
         meta.is_final = false;
     });
-    let framing = Listed {
-        headers: vec![begin],
-        reuse_panics: true,
+    let framing = Reader {
+        decode: in_list(&[begin]),
+        reuses_ids: || panic!("over a fragment"),
     };
     // Judged with its header, and with its payload.
     for wire in [&b"\0"[..], b"\0a"] {
-        let mut receiver: RawConnection<Listed> = raw(framing.clone(), Config::default());
+        let mut receiver = raw(framing.clone(), Config::default());
         feed(&mut receiver, wire);
         let polled = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
             receiver.poll_event(Instant::ZERO)
@@ -299,18 +280,7 @@ fn the_last_word_to_a_command_is_not_unsolicited() {
 #[test]
 fn each_silence_has_a_ping_of_its_own() {
     // rule: HB-1, SEL-7
-    let inner = InOrder {
-        ping: Some(letters(Kind::Control, 'p', 1)),
-        ..InOrder::default()
-    };
-    let mut link = over(LenFlag32K, inner);
-    let heartbeat = Heartbeat::pinging(Duration::from_millis(20), Duration::from_millis(20));
-    link.connection.set_heartbeat(Some(heartbeat), link.now);
-    let push = letters(Kind::Push, 'l', 70_000);
-    link.connection.push(Priority::Low, push).unwrap();
-    let _ = link.fill();
-    link.take_bytes(usize::MAX);
-    link.pass_until(20);
+    let mut link = a_ping_due_between_fragments();
     // It is asked for, and waits for the last fragment, and then for room behind that.
     for _ in 0..2 {
         let _ = link.fill();

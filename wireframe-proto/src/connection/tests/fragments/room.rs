@@ -6,14 +6,11 @@ use bytes::Bytes;
 
 use super::{
     super::support::{Correlated, Frame, Kind, Link},
-    Framed, events, feed, multiplexed, raw,
+    Framed, changed, events, feed, multiplexed, raw, reader,
     taking_turns::letters,
     units, whole,
 };
-use crate::{
-    Config, Event, FragmentMeta, FragmentStrategy, Malformed, Multiplexed, Priority, Unencodable,
-    config::nonzero, steps::counting,
-};
+use crate::{Config, Event, Multiplexed, Priority, config::nonzero, steps::counting};
 
 #[test]
 fn the_messages_under_way_fit_the_memory_of_a_peer_of_the_same_configuration() {
@@ -37,29 +34,6 @@ fn the_messages_under_way_fit_the_memory_of_a_peer_of_the_same_configuration() {
     assert!(events.iter().all(|event| matches!(event, Event::Push(_))));
 }
 
-/// [`Multiplexed`], whose reader does not learn how long a message will be.
-#[derive(Clone, Copy)]
-struct WithoutTotals(Multiplexed);
-
-impl FragmentStrategy<Bytes> for WithoutTotals {
-    fn decode_header(&mut self, src: &[u8]) -> Result<Option<(FragmentMeta, usize)>, Malformed> {
-        let header = FragmentStrategy::<Bytes>::decode_header(&mut self.0, src)?;
-        Ok(header.map(|(mut meta, len)| {
-            meta.total_message_len = None;
-            (meta, len)
-        }))
-    }
-
-    fn encode_header(
-        &mut self,
-        _: &mut Vec<u8>,
-        _: &Bytes,
-        _: &FragmentMeta,
-    ) -> Result<(), Unencodable> {
-        Err(Unencodable::new("only read"))
-    }
-}
-
 #[test]
 fn messages_of_a_length_unknown_before_fit_a_peer_of_the_same_configuration() {
     // rule: SEL-7, REASM-2
@@ -75,7 +49,9 @@ fn messages_of_a_length_unknown_before_fit_a_peer_of_the_same_configuration() {
             let answer = letters(Kind::Push, 'a', len);
             link.connection.answer(command.id, answer).unwrap();
         }
-        let mut receiver = raw(WithoutTotals(framing), config.clone());
+        let mut receiver = reader(config.clone(), |src| {
+            changed(src, |meta| meta.total_message_len = None)
+        });
         feed(&mut receiver, &link.sent_bytes());
         let events = events(&mut receiver);
         let is_whole = |event: &Event<Bytes>| matches!(event, Event::Push(_));

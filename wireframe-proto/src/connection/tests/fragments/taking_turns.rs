@@ -470,9 +470,8 @@ fn encoded_units_of_a_broadcast_go_between_fragments() {
     assert_eq!(names(&sent), "l0 s l1.");
 }
 
-#[test]
-fn a_ping_that_was_asked_for_is_dropped_when_the_peer_is_heard_of() {
-    // rule: HB-1, SEL-7
+/// A connection that owes a ping since moment 20, while a push has gone but for its end.
+pub(super) fn a_ping_due_between_fragments() -> Link<Framed<InOrder, LenFlag32K>> {
     let inner = InOrder {
         ping: Some(letters(Kind::Control, 'p', 1)),
         ..InOrder::default()
@@ -485,6 +484,13 @@ fn a_ping_that_was_asked_for_is_dropped_when_the_peer_is_heard_of() {
     let _ = link.fill();
     link.take_bytes(usize::MAX);
     link.pass_until(20);
+    link
+}
+
+#[test]
+fn a_ping_that_was_asked_for_is_dropped_when_the_peer_is_heard_of() {
+    // rule: HB-1, SEL-7
+    let mut link = a_ping_due_between_fragments();
     let _ = link.fill();
     link.take_bytes(usize::MAX);
     // It waits, and is not owed any more.
