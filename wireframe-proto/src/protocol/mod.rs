@@ -1,16 +1,24 @@
 //! The one trait that a user of the library implements.
 
+mod reaction;
+mod role;
+mod view;
+
 use core::fmt;
 
 use bytes::Bytes;
 
+pub use self::{
+    reaction::{Preamble, Reaction},
+    role::Role,
+    view::View,
+};
 use crate::{
-    calls::Calls,
     codec::Codec,
     context::ConnectionContext,
-    error::{AnswerError, CloseReason, DroppedMessage, Malformed},
+    error::{AnswerError, CloseReason, DroppedMessage},
     fragment::FragmentStrategy,
-    ids::{CorrelationId, RequestId, Side},
+    ids::{CorrelationId, RequestId},
 };
 
 /// The context that a protocol's hooks are given.
@@ -244,157 +252,6 @@ pub trait WireframeProtocol {
     fn on_disconnect(&self, reason: &CloseReason, ctx: &mut Context<'_, Self>) {
         let _ = (reason, ctx);
     }
-}
-
-/// What an inbound frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Starts a command.
-    Request {
-        /// Which handler serves it.
-        route: u32,
-        /// The protocol's name for the exchange, if it has one.
-        correlation: Option<CorrelationId>,
-        /// Starts when all before it have ended, and nothing behind it is decoded until
-        /// it has ended, or while its handler awaits a body frame; no command behind it
-        /// starts before. For commands that change what later bytes mean.
-        exclusive: bool,
-    },
-    /// Belongs to a command in flight.
-    Body {
-        /// Which one; `None` is the oldest. Of several with one id, the newest.
-        of: Option<CorrelationId>,
-        /// Whether it is the last frame of the body.
-        last: bool,
-    },
-    /// Goes to [`on_control`](WireframeProtocol::on_control) at once.
-    Control,
-    /// Answers a call of this end.
-    Reply {
-        /// Which one; `None` is the oldest.
-        to: Option<CorrelationId>,
-        /// Whether it is the last frame of the answer.
-        last: bool,
-    },
-    /// Ends the answer to a call of this end and is no part of it: only the end is
-    /// handed on, the frame is dropped.
-    ReplyEnd {
-        /// Which one; `None` is the oldest.
-        to: Option<CorrelationId>,
-    },
-    /// None of these: sent by the peer of its own accord.
-    Push,
-}
-
-impl Role {
-    /// As it is logged.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Request { .. } => "request",
-            Self::Body { .. } => "body",
-            Self::Control => "control",
-            Self::Reply { .. } => "reply",
-            Self::ReplyEnd { .. } => "reply_end",
-            Self::Push => "push",
-        }
-    }
-}
-
-/// What [`classify`](WireframeProtocol::classify) may look at besides the frame.
-pub struct View<'a, S> {
-    pub(crate) session: &'a S,
-    pub(crate) side: Side,
-    pub(crate) in_flight: usize,
-    pub(crate) pending: &'a Calls,
-}
-
-impl<'a, S> View<'a, S> {
-    /// The connection's session.
-    #[must_use]
-    pub const fn session(&self) -> &'a S {
-        self.session
-    }
-
-    /// Which end of the connection this is.
-    #[must_use]
-    pub const fn side(&self) -> Side {
-        self.side
-    }
-
-    /// Commands of the peer that have begun and not ended.
-    #[must_use]
-    pub const fn commands_in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Whether a call of this end with that id awaits its reply, or did until it was
-    /// forgotten.
-    #[must_use]
-    pub fn is_pending(&self, id: CorrelationId) -> bool {
-        self.pending.is_pending(id)
-    }
-
-    /// Whether the call that a reply to `to` answers was made to be answered with a
-    /// stream, and still awaits an end of it; `None` is the oldest call. It says so for
-    /// one that was forgotten too.
-    #[must_use]
-    pub fn is_streaming(&self, to: Option<CorrelationId>) -> bool {
-        self.pending.is_streaming(to)
-    }
-
-    /// The same view of another session: for a protocol that wraps another.
-    #[must_use]
-    pub const fn with_session<'b, S2>(&self, session: &'b S2) -> View<'b, S2>
-    where
-        'a: 'b,
-    {
-        View {
-            session,
-            side: self.side,
-            in_flight: self.in_flight,
-            pending: self.pending,
-        }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for View<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View")
-            .field("session", self.session)
-            .field("side", &self.side)
-            .field("in_flight", &self.in_flight)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the protocol makes of the first bytes that a peer sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Preamble<F> {
-    /// There is none: the first byte is a frame's. No event tells of it, unless the protocol
-    /// was asked before and said [`Incomplete`](Self::Incomplete).
-    Absent,
-    /// More bytes are needed.
-    Incomplete,
-    /// It is whole; the bytes behind it are frames.
-    Done {
-        /// Its length.
-        len: usize,
-        /// What to do about it. A frame is sent as control.
-        reaction: Reaction<F>,
-    },
-    /// It is none that is known here. The connection closes.
-    Malformed(Malformed),
-}
-
-/// What a hook wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reaction<F> {
-    /// Nothing.
-    Continue,
-    /// Send this frame.
-    Send(F),
-    /// Send this frame, if any, as the last, and close.
-    Close(Option<F>),
 }
 
 /// The order of answers.
