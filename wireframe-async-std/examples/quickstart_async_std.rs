@@ -1,7 +1,7 @@
 //! A server and a client over loopback TCP: a request and its reply, a stream that
 //! pushes overtake, a full queue that pushes back, and a clean end.
 //!
-//! `cargo run --release -p wireframe-smol --example quickstart` shows all of it.
+//! `cargo run -p wireframe-async-std --example quickstart_async_std` shows all of it.
 //! With `-- serve 127.0.0.1:7878` it keeps serving for other clients, until ctrl-c.
 
 #[path = "../../examples/quickstart.rs"]
@@ -10,11 +10,11 @@ mod quickstart;
 use std::{error::Error, io};
 
 use async_signal::{Signal, Signals};
-use smol::stream::StreamExt;
-use wireframe_smol::SmolRuntime;
+use async_std::{stream::StreamExt, task};
+use wireframe_async_std::AsyncStdRuntime;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    smol::block_on(quickstart::run::<SmolRuntime>(ctrl_c()))
+    task::block_on(quickstart::run::<AsyncStdRuntime>(ctrl_c()))
 }
 
 async fn ctrl_c() -> io::Result<()> {

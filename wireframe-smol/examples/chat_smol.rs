@@ -1,6 +1,6 @@
 //! Duplex messaging: a chat room whose server speaks whenever it has something to say.
 //!
-//! `cargo run -p wireframe-smol --example chat` runs a server and two clients over
+//! `cargo run -p wireframe-smol --example chat_smol` runs a server and two clients over
 //! loopback TCP, and fails if anything is not heard.
 
 #[path = "../../examples/chat.rs"]
