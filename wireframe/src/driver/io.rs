@@ -18,8 +18,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// no more; says whether the transport took anything.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let progress = self.offer(cx);
-        self.engine.handle_held(self.now, self.transport.held());
+        if let Some(held) = self.transport.held() {
+            self.engine.handle_held(self.now, held);
+        }
         progress
+    }
+
+    /// Whether the transport has output in buffers of its own.
+    pub(super) fn transport_holds(&self) -> bool {
+        self.transport.held().is_some_and(|held| held.bytes != 0)
     }
 
     fn offer(&mut self, cx: &mut Context<'_>) -> bool {

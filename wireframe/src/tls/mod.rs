@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use rustls::Connection;
-use wireframe_proto::TransportInfo;
+use wireframe_proto::{HeldOutput, TransportInfo};
 
 use self::records::Records;
 pub use self::{
@@ -44,8 +44,8 @@ pub struct Tls<T> {
     encrypted: BytesMut,
     /// How far the records that are read have come.
     records: Records,
-    /// Bytes that were encrypted and not sent, about: as many as before, or none.
-    held: usize,
+    /// Encrypted bytes that wait, and those that were sent.
+    held: HeldOutput,
     /// The transport has ended.
     ended: bool,
     /// `close_notify` was queued.
@@ -61,7 +61,7 @@ impl<T: Transport> Tls<T> {
             connection: Box::new(connection),
             encrypted: BytesMut::new(),
             records: Records::default(),
-            held: 0,
+            held: HeldOutput::default(),
             ended: false,
             closing: false,
             timeout,
@@ -83,14 +83,26 @@ impl<T: Transport> Tls<T> {
             };
             match self.connection.write_tls(&mut output) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                // Never more than there were before, and some are left.
-                Ok(sent) => self.held = self.held.saturating_sub(sent).max(1),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Ok(sent) => self.held.handed_on += sent as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.process().is_err() {
+                        // It ends with the next read. Until then some wait.
+                        self.held.bytes = self.held.bytes.max(1);
+                    }
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        self.held = 0;
+        self.held.bytes = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Decrypts what was read, if that has not been done, and counts what waits to be sent.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let state = self.connection.process_new_packets()?;
+        self.held.bytes = state.tls_bytes_to_write();
+        Ok(())
     }
 
     /// Reads and decrypts something, or comes to the end of the transport.
@@ -217,7 +229,6 @@ impl<T: Transport> Transport for Tls<T> {
         loop {
             let taken = self.connection.writer().write_vectored(chunks)?;
             if taken > 0 {
-                self.held += taken;
                 // What is not sent now is sent by the next write, or by a flush.
                 if let Poll::Ready(sent) = self.send(cx) {
                     sent?;
@@ -231,8 +242,8 @@ impl<T: Transport> Transport for Tls<T> {
         }
     }
 
-    fn held(&self) -> usize {
-        self.held
+    fn held(&self) -> Option<HeldOutput> {
+        Some(self.held.over(self.stream.held()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
