@@ -29,6 +29,11 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.transport.held().is_some_and(|held| held.bytes != 0)
     }
 
+    /// Whether the transport may hold back what it has taken, or holds what it has made itself.
+    pub(super) fn has_to_flush(&self) -> bool {
+        self.unflushed || self.transport_holds()
+    }
+
     fn offer(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
         while let Some(transmit) = self.engine.transmit() {
@@ -89,7 +94,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        if !self.unflushed {
+        if !self.has_to_flush() {
             return;
         }
         match self.transport.poll_flush(cx) {
@@ -110,7 +115,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends our output once everything has been sent; says whether that is new.
     pub(super) fn half_close(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.engine.wants().half_close || self.unflushed {
+        if !self.engine.wants().half_close || self.has_to_flush() {
             return false;
         }
         match self.transport.poll_close(cx) {
