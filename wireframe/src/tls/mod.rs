@@ -36,7 +36,8 @@ const READ: usize = 16 * 1024 + 512;
 /// read, without a time limit, and does not know the peer's certificates. The end of
 /// the transport is the end of the peer's output, whether `close_notify` went before it or
 /// not: frames tell themselves where they end, and within one the end is an error as it is
-/// without TLS. Inside a record the transport has failed.
+/// without TLS. Inside a record the transport has failed, and so it has with a record that does
+/// not decrypt, behind what came before that.
 pub struct Tls<T> {
     stream: T,
     connection: Box<Connection>,
@@ -48,6 +49,8 @@ pub struct Tls<T> {
     held: HeldOutput,
     /// The transport has ended.
     ended: bool,
+    /// What was read behind all that is decrypted is no TLS.
+    has_failed: bool,
     /// `close_notify` was queued.
     closing: bool,
     /// How long the handshake may take.
@@ -63,6 +66,7 @@ impl<T: Transport> Tls<T> {
             records: Records::default(),
             held: HeldOutput::default(),
             ended: false,
+            has_failed: false,
             closing: false,
             timeout,
         }
@@ -86,7 +90,7 @@ impl<T: Transport> Tls<T> {
                 Ok(sent) => self.held.handed_on += sent as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.process().is_err() {
-                        // It ends with the next read. Until then some wait.
+                        // It ends with the next read. Until then something waits.
                         self.held.bytes = self.held.bytes.max(1);
                     }
                     return Poll::Pending;
@@ -105,8 +109,27 @@ impl<T: Transport> Tls<T> {
         Ok(())
     }
 
-    /// Reads and decrypts something, or comes to the end of the transport.
+    /// Reads and decrypts something, or comes to the end of the transport. What was decrypted
+    /// before an error goes first, as it would have in a read of its own.
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.has_failed {
+            ready!(self.read_records(cx))?;
+        }
+        let Err(error) = self.process() else {
+            return Poll::Ready(Ok(()));
+        };
+        if !self.has_failed && self.has_decrypted() {
+            self.has_failed = true;
+            return Poll::Ready(Ok(()));
+        }
+        // An alert says why; the peer may not care to hear it.
+        let _ = self.send(cx);
+        let _ = self.stream.poll_flush(cx);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Gives rustls what can be read.
+    fn read_records(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.encrypted.is_empty() {
             self.encrypted.reserve(READ);
             match self.stream.poll_read(cx, &mut self.encrypted) {
@@ -123,13 +146,13 @@ impl<T: Transport> Tls<T> {
         self.records
             .pass(self.encrypted.get(..taken).unwrap_or_default());
         self.encrypted.advance(taken);
-        if let Err(error) = self.connection.process_new_packets() {
-            // An alert says why; the peer may not care to hear it.
-            let _ = self.send(cx);
-            let _ = self.stream.poll_flush(cx);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
-        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether decrypted bytes wait to be taken.
+    fn has_decrypted(&mut self) -> bool {
+        let mut reader = self.connection.reader();
+        matches!(reader.fill_buf(), Ok(bytes) if !bytes.is_empty())
     }
 
     /// Takes the decrypted bytes that are there; `None` if there are none yet.
