@@ -11,35 +11,35 @@ use wireframe::{
     testing::{Link, link},
     tls::Tls,
 };
-use wireframe_tests::Authority;
+use wireframe_tests::{Authority, wire};
 
-/// A server that shares a secret with its client, and what carries their bytes by hand.
+use crate::Serving;
+
+/// A client of a server, and what carries their bytes by hand.
 struct Middle {
-    server: Tls<Link>,
-    to_server: Link,
     client: Tls<Link>,
     to_client: Link,
+    to_server: Link,
 }
 
 impl Middle {
-    /// Carries what there is, until both are through with the handshake.
-    fn shaken() -> Self {
-        let authority = Authority::new();
-        let (near, to_server) = link(100_000);
-        let (far, to_client) = link(100_000);
+    /// Carries what there is while the server works, until the client is through with the
+    /// handshake.
+    fn shaken(authority: &Authority, to_server: Link, mut server: impl FnMut()) -> Self {
+        let (near, to_client) = link(100_000);
+        let client = authority.connector(None).connect(near);
         let mut middle = Self {
-            server: authority.server(false).accept(near).expect("fit for use"),
-            to_server,
-            client: authority.connector(None).connect(far).expect("fit for use"),
+            client: client.expect("fit for use"),
             to_client,
+            to_server,
         };
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..10 {
-            let client = middle.client.poll_prepare(&mut cx);
+            let shaken = middle.client.poll_prepare(&mut cx);
             middle.to_server.send(&middle.to_client.receive());
-            let server = middle.server.poll_prepare(&mut cx);
+            server();
             middle.to_client.send(&middle.to_server.receive());
-            if client.is_ready() && server.is_ready() {
+            if shaken.is_ready() {
                 return middle;
             }
         }
@@ -47,48 +47,80 @@ impl Middle {
     }
 
     /// The record that the client makes of that.
-    fn record_of(&mut self, text: &[u8]) -> Vec<u8> {
+    fn record_of(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut cx = Context::from_waker(Waker::noop());
-        let written = self.client.poll_write(&mut cx, &[IoSlice::new(text)]);
-        assert!(matches!(written, Poll::Ready(Ok(n)) if n == text.len()));
+        let written = self.client.poll_write(&mut cx, &[IoSlice::new(bytes)]);
+        assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()));
         self.to_client.receive()
     }
+}
 
-    /// What the server reads.
-    fn read(&mut self) -> Poll<io::Result<Vec<u8>>> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut read = BytesMut::with_capacity(3);
-        let polled = self.server.poll_read(&mut cx, &mut read);
-        polled.map_ok(|_| read.to_vec())
-    }
+/// No record of the peer's.
+fn bad() -> Vec<u8> {
+    [&[23, 3, 3, 0, 20][..], &[0; 20]].concat()
+}
+
+/// What is read, three bytes at a time.
+fn read(server: &mut Tls<Link>) -> Poll<io::Result<Vec<u8>>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut read = BytesMut::with_capacity(3);
+    let polled = server.poll_read(&mut cx, &mut read);
+    polled.map_ok(|_| read.to_vec())
 }
 
 #[test]
 fn what_came_before_a_bad_record_is_read_however_it_is_cut() {
     // rule: TLS-4
-    let bad = [&[23, 3, 3, 0, 20][..], &[0; 20]].concat();
     for together in [false, true] {
-        let mut middle = Middle::shaken();
+        let authority = Authority::new();
+        let (near, to_server) = link(100_000);
+        let mut server = authority.server(false).accept(near).expect("fit for use");
+        let mut middle = Middle::shaken(&authority, to_server, || {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = server.poll_prepare(&mut cx);
+        });
         let mut records = middle.record_of(b"one,");
         records.extend(middle.record_of(b"two"));
         if together {
-            records.extend(&bad);
+            records.extend(bad());
         }
         middle.to_server.send(&records);
         for part in [b"one", b",tw", &b"o"[..]] {
-            let Poll::Ready(Ok(read)) = middle.read() else {
+            let Poll::Ready(Ok(read)) = read(&mut server) else {
                 panic!("{part:?} was lost, together {together}");
             };
             assert_eq!(read, part);
         }
         if !together {
-            assert!(middle.read().is_pending());
-            middle.to_server.send(&bad);
+            assert!(read(&mut server).is_pending());
+            middle.to_server.send(&bad());
         }
-        let Poll::Ready(Err(error)) = middle.read() else {
+        let Poll::Ready(Err(error)) = read(&mut server) else {
             panic!("it is no record");
         };
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(!middle.to_server.receive().is_empty(), "an alert");
     }
+}
+
+#[test]
+fn the_engine_hears_what_came_before_a_bad_record_and_then_the_transport_has_failed() {
+    // rule: TLS-4
+    let authority = Authority::new();
+    let (serving, mut links) = Serving::start(&authority.server(false), 1, 4000);
+    let link = links.pop().expect("one");
+    let mut middle = Middle::shaken(&authority, link, || {
+        serving.simulation.run();
+    });
+    let mut records = middle.record_of(&wire("~control"));
+    records.extend(bad());
+    middle.to_server.send(&records);
+    serving.simulation.run();
+    let notes = serving.protocol.notes.all();
+    assert!(notes.contains(&"control ~control".to_owned()), "{notes:?}");
+    let [end] = &serving.ends()[..] else {
+        panic!("{notes:?}");
+    };
+    assert!(end.ends_with("cannot decrypt peer's message"), "{end}");
+    serving.end();
 }

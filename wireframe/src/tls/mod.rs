@@ -90,7 +90,7 @@ impl<T: Transport> Tls<T> {
                 Ok(sent) => self.held.handed_on += sent as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.process().is_err() {
-                        // It ends with the next read. Until then something waits.
+                        // It ends with the next read or write. Until then an alert waits.
                         self.held.bytes = self.held.bytes.max(1);
                     }
                     return Poll::Pending;
