@@ -8,7 +8,7 @@ use std::{
 use bytes::BytesMut;
 use wireframe::{
     Transport,
-    testing::{Link, link},
+    testing::{Fault, Link, link},
     tls::Tls,
 };
 use wireframe_tests::{Authority, wire};
@@ -123,4 +123,33 @@ fn the_engine_hears_what_came_before_a_bad_record_and_then_the_transport_has_fai
     };
     assert!(end.ends_with("cannot decrypt peer's message"), "{end}");
     serving.end();
+}
+
+#[test]
+fn an_alert_that_waits_is_held_until_it_is_sent() {
+    // rule: LIM-3
+    let authority = Authority::new();
+    let (near, to_server) = link(100_000);
+    let script = near.script();
+    let mut server = authority.server(false).accept(near).expect("fit for use");
+    let mut middle = Middle::shaken(&authority, to_server, || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = server.poll_prepare(&mut cx);
+    });
+    let mut records = middle.record_of(b"one");
+    records.extend(bad());
+    middle.to_server.send(&records);
+    script.write_fault(0, Fault::Stall);
+    assert!(matches!(read(&mut server), Poll::Ready(Ok(_))));
+    let mut flush = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let flushed = server.poll_flush(&mut cx);
+        (
+            flushed.is_ready(),
+            server.held().map(|held| held.bytes != 0),
+        )
+    };
+    assert_eq!(flush(), (false, Some(true)));
+    script.release();
+    assert_eq!(flush(), (true, Some(false)));
 }

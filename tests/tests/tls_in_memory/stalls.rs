@@ -149,7 +149,7 @@ fn a_peer_that_has_taken_the_last_byte_has_the_whole_time_to_say_something() {
 }
 
 #[test]
-fn nobody_is_closed_for_a_ping_that_waits_in_tls() {
+fn a_peer_has_time_while_it_takes_what_tls_holds_up_to_the_ping() {
     // rule: HB-1
     let secs = Duration::from_secs;
     let mut config = Config::default();
