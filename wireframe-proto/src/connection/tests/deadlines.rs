@@ -145,6 +145,18 @@ fn a_peer_stalls_with_what_its_transport_holds() {
 }
 
 #[test]
+fn a_transport_may_say_that_it_holds_whatever_there_can_be() {
+    // rule: LIM-10
+    let mut link = link(config());
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    let _ = link.fill();
+    link.held(usize::MAX, u64::MAX);
+    assert_eq!(link.connection.buffered(), usize::MAX);
+}
+
+#[test]
 fn the_time_of_what_a_transport_makes_of_itself_begins_with_it() {
     // rule: LIM-3
     let mut link = link(config());
