@@ -2,12 +2,14 @@
 
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use tokio::sync::watch;
-use wireframe::Transport;
+use wireframe::{HeldOutput, Transport, TransportInfo};
 
 use crate::soon;
 
@@ -65,6 +67,26 @@ impl Gauge {
 }
 
 impl<T: Transport> Transport for Gauged<T> {
+    fn preparation(&self) -> Option<Duration> {
+        self.transport.preparation()
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_prepare(cx)
+    }
+
+    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
+        self.transport.address(socket)
+    }
+
+    fn info(&self) -> TransportInfo {
+        self.transport.info()
+    }
+
+    fn held(&self) -> Option<HeldOutput> {
+        self.transport.held()
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         let polled = self.transport.poll_read(cx, buf);
         if let Poll::Ready(Ok(n)) = polled {

@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use crate::time::{Instant, ReadingClock};
+use crate::{
+    held_output::HeldOutput,
+    time::{Instant, ReadingClock},
+};
 
 /// How long a peer may be silent, and whether it is pinged before that.
 ///
@@ -70,12 +73,21 @@ enum Silence {
     Since(Instant),
     /// It has lasted so long that a ping is owed, which goes when it may.
     PingOwed,
-    /// The ping is in the output and ends there.
+    /// The ping is in the output.
     Pinged {
         /// When the peer last took a byte up to `end`: it cannot answer before.
         since: Instant,
-        end: u64,
+        end: End,
     },
+}
+
+/// Where a ping ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// At that byte of the engine's output, which the transport has not said to have taken.
+    Output(u64),
+    /// Before the transport has handed on more bytes than so many.
+    HandedOn(u64),
 }
 
 impl Pulse {
@@ -114,7 +126,7 @@ impl Pulse {
     }
 
     /// When the peer has been silent for too long. Nobody is closed for want of a ping
-    /// that has not gone.
+    /// that has not had its turn.
     pub(crate) fn ends(&self) -> Option<Instant> {
         let since = match self.silence {
             Silence::Since(since) if self.heartbeat.every.is_none() => since,
@@ -136,15 +148,35 @@ impl Pulse {
     /// The ping was encoded and ends at byte `end` of the output.
     pub(crate) fn pinged(&mut self, end: u64, now: Instant) {
         let since = self.clock.at(now);
+        let end = End::Output(end);
         self.silence = Silence::Pinged { since, end };
     }
 
-    /// The peer, which had taken `before` bytes, has taken more.
+    /// The peer, which had taken `before` bytes of the output, has taken more.
     pub(crate) fn output_taken(&mut self, before: u64, now: Instant) {
         if let Silence::Pinged { since, end } = &mut self.silence
-            && before < *end
+            && matches!(end, End::Output(end) if before < *end)
         {
             *since = self.clock.at(now);
+        }
+    }
+
+    /// The transport held some of the output, had handed on `before` bytes, and has handed on
+    /// more.
+    pub(crate) fn handed_on(&mut self, before: u64, now: Instant) {
+        if let Silence::Pinged { since, end } = &mut self.silence
+            && !matches!(end, End::HandedOn(end) if before >= *end)
+        {
+            *since = self.clock.at(now);
+        }
+    }
+
+    /// The transport has taken so many bytes of the output, and that is what it holds now.
+    pub(crate) fn output_held(&mut self, taken: u64, held: HeldOutput) {
+        if let Silence::Pinged { end, .. } = &mut self.silence
+            && matches!(end, End::Output(end) if *end <= taken)
+        {
+            *end = End::HandedOn(held.end());
         }
     }
 }

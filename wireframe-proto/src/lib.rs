@@ -142,6 +142,7 @@ mod event;
 mod forgotten;
 mod fragment;
 mod heartbeat;
+mod held_output;
 mod ids;
 mod protocol;
 mod schedule;
@@ -170,6 +171,7 @@ pub use fragment::{
     LengthDelimited, Multiplexed, PrefixWidth,
 };
 pub use heartbeat::Heartbeat;
+pub use held_output::HeldOutput;
 pub use ids::{CallId, CallKind, ConnectionId, CorrelationId, Peer, Priority, RequestId, Side};
 pub use protocol::{
     AnswerOrder, Context, Outcome, Preamble, PushTiming, Reaction, RequestInfo, Role, View,

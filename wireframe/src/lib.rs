@@ -78,7 +78,7 @@ pub use wireframe_proto::{
     AnswerError, AnswerOrder, ByteOrder, CloseReason, Codec, Config, ConnectionId, Context,
     CorrelationId, DropReason, DroppedMessage, Envelope, EnvelopeProtocol, Escaped, FairnessConfig,
     Fault, FragmentLimits, FragmentMeta, FragmentStrategy, FrameBuf, HalfClose, Heartbeat,
-    LenFlag32K, LenSeq16M, LengthDelimited, Limits, Malformed, Multiplexed, Outcome, Peer,
-    Preamble, PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction, RequestInfo,
-    Role, Side, Timeouts, TransportInfo, Unencodable, View, WireframeProtocol,
+    HeldOutput, LenFlag32K, LenSeq16M, LengthDelimited, Limits, Malformed, Multiplexed, Outcome,
+    Peer, Preamble, PrefixWidth, Priority, PushCapacity, PushTiming, RateLimit, Reaction,
+    RequestInfo, Role, Side, Timeouts, TransportInfo, Unencodable, View, WireframeProtocol,
 };

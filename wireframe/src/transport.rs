@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use wireframe_proto::TransportInfo;
+use wireframe_proto::{HeldOutput, TransportInfo};
 
 use crate::clock::Clock;
 
@@ -18,10 +18,10 @@ use crate::clock::Clock;
 /// Partial progress is always reported: dropping whoever polls loses nothing.
 ///
 /// A transport over another forwards what it does not answer itself, also where there is a
-/// default: `held`, to which it adds what it holds, `preparation` and `poll_prepare`, of which
-/// the steps of the other go first, `address`, and `info`, to which it adds what it knows.
-/// Without `held` a peer that takes nothing is not found to stall; without the others the app
-/// does not learn who the peer is.
+/// default: `held`, which it puts [over](HeldOutput::over) that of the other if it has buffers,
+/// `preparation` and `poll_prepare`, of which the steps of the other go first, `address`, and
+/// `info`, to which it adds what it knows. Without `held` a peer that takes nothing is not
+/// found to stall; without the others the app does not learn who the peer is.
 pub trait Transport: Send + Unpin {
     /// How long the next step of [`poll_prepare`](Self::poll_prepare) may take before a server
     /// gives the connection up; `None`, the default, once there is nothing left to prepare.
@@ -31,8 +31,13 @@ pub trait Transport: Send + Unpin {
 
     /// Does the next step of what goes before the first byte of the protocol: a header of the
     /// transport, or a handshake. A server does all of them, as [`prepare`](crate::prepare) does,
-    /// before there is a connection for the app, and looks after each who the [peer](Self::address) is. It may be called again when
-    /// nothing is left.
+    /// before there is a connection for the app, and looks after each who the
+    /// [peer](Self::address) is.
+    ///
+    /// `Ready` means that a step has been done, and so many of them that
+    /// [`preparation`](Self::preparation) is `None` must be enough: whoever prepares asks for
+    /// the next at once, without yielding in between. It may be called again when nothing is
+    /// left.
     ///
     /// # Errors
     ///
@@ -75,13 +80,18 @@ pub trait Transport: Send + Unpin {
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
-    /// Bytes that it has taken and holds in memory of its own, about. They count as the
-    /// connection's memory, and a peer that lets them wait stalls. Default 0.
-    fn held(&self) -> usize {
-        0
+    /// What it holds in buffers of its own, and how much it has handed on; `None`, the default,
+    /// if it has no buffers: then what it takes is with the system.
+    ///
+    /// It is asked behind each write and flush, so it has to cost next to nothing. What is held
+    /// counts as the connection's memory, and a peer stalls that lets it wait: for as long as
+    /// [`handed_on`](HeldOutput::handed_on) does not grow.
+    fn held(&self) -> Option<HeldOutput> {
+        None
     }
 
-    /// Sends on what the transport itself may hold back.
+    /// Sends on what the transport itself may hold back. `Ready` means that nothing is
+    /// [held](Self::held) any more.
     ///
     /// # Errors
     ///

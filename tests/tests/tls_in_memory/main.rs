@@ -1,6 +1,7 @@
 //! TLS over links in memory, on virtual time: what takes long, goes wrong, or goes nowhere.
 
 mod cut_off;
+mod flaws;
 mod handshakes;
 mod stalls;
 

@@ -83,6 +83,32 @@ fn a_peer_that_takes_a_little_now_and_then_does_not_stall() {
 }
 
 #[test]
+fn what_tls_adds_to_many_small_records_is_held_and_taken_as_they_are() {
+    // rule: LIM-3, LIM-6
+    const RECORDS: usize = 1000;
+    const ANSWER: usize = 4 + 2 + 5;
+    // A header, the text, its kind and the tag.
+    const RECORD: usize = 5 + ANSWER + 1 + 16;
+    let (serving, mut peer) = stalled(5);
+    for _ in 1..RECORDS {
+        peer.send(&wire("1 5"));
+    }
+    let held = serving.budget.used();
+    assert!(held + LINK >= RECORDS * RECORD, "{held}");
+    // As many at a time as the link has.
+    for _ in 0..RECORDS / (LINK / RECORD) {
+        let stall = Timeouts::default().write_stall;
+        serving.simulation.advance(stall - MOMENT);
+        peer.take(LINK / RECORD * ANSWER);
+    }
+    serving.simulation.run();
+    assert_eq!(serving.ends(), [""; 0]);
+    assert_eq!(serving.budget.used(), 0);
+    drop(peer);
+    serving.end();
+}
+
+#[test]
 fn a_peer_that_takes_nothing_stalls_however_much_it_asks_for() {
     // rule: LIM-3
     let (serving, mut peer) = stalled(3000);
@@ -123,7 +149,7 @@ fn a_peer_that_has_taken_the_last_byte_has_the_whole_time_to_say_something() {
 }
 
 #[test]
-fn nobody_is_closed_for_a_ping_that_waits_in_tls() {
+fn a_peer_has_time_while_it_takes_what_tls_holds_up_to_the_ping() {
     // rule: HB-1
     let secs = Duration::from_secs;
     let mut config = Config::default();

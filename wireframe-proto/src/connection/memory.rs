@@ -27,12 +27,12 @@ impl<P: WireframeProtocol> Connection<P> {
         let partial = |r: &Reassembler| r.allocated() + r.account();
         let partial = self.reassembler.as_deref().map_or(0, partial);
         let split = self.begun.as_ref().map_or(0, |begun| begun.copied());
-        self.receive.capacity()
+        let own = self.receive.capacity()
             + partial
             + self.commands.waiting_bytes()
             + self.transmit.allocated()
-            + self.held
-            + split
+            + split;
+        own.saturating_add(self.held.bytes)
     }
 
     /// While this is set, a fragment that begins a message and is not all of it ends the

@@ -36,6 +36,7 @@ use crate::{
     event::Event,
     fragment::{FragmentMeta, reassembler::Reassembler},
     heartbeat::Pulse,
+    held_output::HeldOutput,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
     schedule::{begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler},
@@ -106,10 +107,8 @@ pub struct Connection<P: WireframeProtocol> {
 
     // Outbound.
     transmit: TransmitQueue,
-    /// Bytes that the transport has taken and not handed on.
-    held: usize,
-    /// How many it had taken in all when it last said so; it means nothing while it holds none.
-    held_at: u64,
+    /// What the transport last said that it holds.
+    held: HeldOutput,
     /// Scratch for one header.
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
@@ -287,8 +286,7 @@ impl<P: WireframeProtocol> Connection<P> {
             stopped: Stopped::default(),
             calls: Calls::default(),
             transmit: TransmitQueue::default(),
-            held: 0,
-            held_at: 0,
+            held: HeldOutput::default(),
             header: Vec::new(),
             header_len: 0,
             control: VecDeque::new(),

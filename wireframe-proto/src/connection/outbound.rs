@@ -338,7 +338,7 @@ impl<P: WireframeProtocol> Connection<P> {
             queue: &mut self.transmit,
             on_sent: Sent {
                 ledger: &mut self.pushes.ledger,
-                held: self.held != 0,
+                held: self.held.bytes != 0,
                 last_progress: &mut self.last_progress,
                 last_activity: &mut self.last_activity,
                 pulse: self.pulse.as_deref_mut(),

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Connection, Phase};
 use crate::{
     error::CloseReason,
+    held_output::HeldOutput,
     protocol::WireframeProtocol,
     time::{Deadline, DeadlineReason, Instant},
 };
@@ -81,40 +82,35 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// The transport holds so many bytes that it has taken and not handed on, as one with
-    /// buffers of its own may. While it holds any, the peer may stall as it may with what
-    /// [`transmit`](Self::transmit) lends; that they are fewer than they were, together with
-    /// what was taken since, is progress.
+    /// That is what a transport with buffers of its own holds; to be called behind every
+    /// write and flush, and only for such a transport. While it holds any, the peer may stall
+    /// as it may with what [`transmit`](Self::transmit) lends, and has taken something when
+    /// more was handed on, not when the transport has taken more.
     #[inline]
-    pub fn handle_held(&mut self, now: Instant, bytes: usize) {
-        if self.held != 0 {
-            self.note_held_progress(now, bytes);
-        }
-        if bytes != 0 {
-            self.held_at = self.transmit.sent_total();
-        }
-        self.held = bytes;
-    }
-
-    /// The transport held some, and now holds so many bytes: perhaps the peer has taken some.
-    fn note_held_progress(&mut self, now: Instant, bytes: usize) {
-        let held = self.held as u64;
-        let taken = self.transmit.sent_total() - self.held_at;
-        if bytes as u64 >= held.saturating_add(taken) {
-            return;
-        }
+    pub fn handle_held(&mut self, now: Instant, held: HeldOutput) {
         self.observe(now);
-        self.last_progress = self.now;
-        self.last_activity = self.reading.at(self.now);
+        if held.bytes != 0 {
+            // It may be of the transport's own making.
+            self.note_output_begins();
+        }
+        let before = core::mem::replace(&mut self.held, held);
+        let has_taken = before.bytes != 0 && before.handed_on < held.handed_on;
+        if has_taken {
+            self.last_progress = self.now;
+            self.last_activity = self.reading.at(self.now);
+        }
         if let Some(pulse) = &mut self.pulse {
-            pulse.output_taken(self.held_at.saturating_sub(held), self.now);
+            if has_taken {
+                pulse.handed_on(before.handed_on, self.now);
+            }
+            pulse.output_held(self.transmit.sent_total(), held);
         }
     }
 
-    /// Something is about to be encoded. If nothing waits for the peer, its time begins.
+    /// Something is about to wait for the peer. If nothing did, its time begins.
     #[inline]
     pub(super) fn note_output_begins(&mut self) {
-        if self.held == 0 && self.transmit.is_empty() {
+        if self.held.bytes == 0 && self.transmit.is_empty() {
             self.last_progress = self.now;
         }
     }
@@ -137,7 +133,8 @@ impl<P: WireframeProtocol> Connection<P> {
         }
     }
 
-    /// Since when output waits of which the transport has taken no byte; `None` if none waits.
+    /// Since when output waits of which the peer has taken no byte, be it that the transport
+    /// [holds](Self::handle_held) it; `None` if none waits.
     ///
     /// [`Timeouts::write_stall`](crate::Timeouts::write_stall) after that the connection
     /// closes, and the goodbye has as long again.
@@ -151,7 +148,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether the peer has yet to take something.
     fn output_waits(&self) -> bool {
-        let held = self.held != 0 && !matches!(self.phase, Phase::Closed(_));
+        let held = self.held.bytes != 0 && !matches!(self.phase, Phase::Closed(_));
         held || !self.transmit.is_empty()
     }
 

@@ -18,8 +18,20 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// no more; says whether the transport took anything.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let progress = self.offer(cx);
-        self.engine.handle_held(self.now, self.transport.held());
+        if let Some(held) = self.transport.held() {
+            self.engine.handle_held(self.now, held);
+        }
         progress
+    }
+
+    /// Whether the transport has output in buffers of its own.
+    pub(super) fn transport_holds(&self) -> bool {
+        self.transport.held().is_some_and(|held| held.bytes != 0)
+    }
+
+    /// Whether the transport may hold back what it has taken, or holds what it has made itself.
+    pub(super) fn has_to_flush(&self) -> bool {
+        self.unflushed || self.transport_holds()
     }
 
     fn offer(&mut self, cx: &mut Context<'_>) -> bool {
@@ -82,7 +94,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        if !self.unflushed {
+        if !self.has_to_flush() {
             return;
         }
         match self.transport.poll_flush(cx) {
@@ -103,7 +115,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends our output once everything has been sent; says whether that is new.
     pub(super) fn half_close(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.engine.wants().half_close || self.unflushed {
+        if !self.engine.wants().half_close || self.has_to_flush() {
             return false;
         }
         match self.transport.poll_close(cx) {

@@ -79,7 +79,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         let holding = self.holding.as_ref().filter(|_| asked.is_condemned());
         if let Some(limit) = holding.and_then(Holding::sentence) {
             self.engine.close_over_limit(self.now, limit);
-            if self.write_blocked || self.unflushed {
+            if self.write_blocked || self.has_to_flush() {
                 // Nor would the peer take a goodbye. Closing already, it ends at once.
                 self.engine.close_over_limit(self.now, limit);
             }

@@ -26,7 +26,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             stalled_since: self
                 .engine
                 .output_waits_since()
-                .filter(|_| self.write_blocked || self.transport.held() != 0),
+                .filter(|_| self.write_blocked || self.transport_holds()),
         });
     }
 

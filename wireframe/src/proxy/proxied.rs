@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use wireframe_proto::TransportInfo;
+use wireframe_proto::{HeldOutput, TransportInfo};
 
 use super::{ProxyInfo, ProxyProtocol, header::Header};
 use crate::transport::Transport;
@@ -177,7 +177,7 @@ impl<T: Transport> Transport for Proxied<T> {
     }
 
     #[inline]
-    fn held(&self) -> usize {
+    fn held(&self) -> Option<HeldOutput> {
         self.stream.held()
     }
 

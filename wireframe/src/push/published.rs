@@ -13,7 +13,7 @@ pub(crate) struct Progress {
     pub(crate) sent: u64,
     /// Commands in flight.
     pub(crate) requests: usize,
-    /// Since when the transport takes none of the output that waits.
+    /// Since when the peer takes none of the output that waits for it.
     pub(crate) stalled_since: Option<Instant>,
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
-use wireframe_proto::TransportInfo;
+use wireframe_proto::{HeldOutput, TransportInfo};
 
 use super::{Accepted, Listener};
 #[cfg(feature = "tls")]
@@ -109,7 +109,7 @@ impl<R: Runtime> Transport for Stream<R> {
     }
 
     #[inline]
-    fn held(&self) -> usize {
+    fn held(&self) -> Option<HeldOutput> {
         either!(self, stream => stream.held())
     }
 

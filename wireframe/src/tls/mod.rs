@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use rustls::Connection;
-use wireframe_proto::TransportInfo;
+use wireframe_proto::{HeldOutput, TransportInfo};
 
 use self::records::Records;
 pub use self::{
@@ -36,7 +36,8 @@ const READ: usize = 16 * 1024 + 512;
 /// read, without a time limit, and does not know the peer's certificates. The end of
 /// the transport is the end of the peer's output, whether `close_notify` went before it or
 /// not: frames tell themselves where they end, and within one the end is an error as it is
-/// without TLS. Inside a record the transport has failed.
+/// without TLS. Inside a record the transport has failed, and so it has with a record that does
+/// not decrypt, behind what came before that.
 pub struct Tls<T> {
     stream: T,
     connection: Box<Connection>,
@@ -44,10 +45,12 @@ pub struct Tls<T> {
     encrypted: BytesMut,
     /// How far the records that are read have come.
     records: Records,
-    /// Bytes that were encrypted and not sent, about: as many as before, or none.
-    held: usize,
+    /// Encrypted bytes that wait, and those that were sent.
+    held: HeldOutput,
     /// The transport has ended.
     ended: bool,
+    /// What was read behind all that is decrypted is no TLS.
+    has_failed: bool,
     /// `close_notify` was queued.
     closing: bool,
     /// How long the handshake may take.
@@ -61,8 +64,9 @@ impl<T: Transport> Tls<T> {
             connection: Box::new(connection),
             encrypted: BytesMut::new(),
             records: Records::default(),
-            held: 0,
+            held: HeldOutput::default(),
             ended: false,
+            has_failed: false,
             closing: false,
             timeout,
         }
@@ -83,18 +87,49 @@ impl<T: Transport> Tls<T> {
             };
             match self.connection.write_tls(&mut output) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                // Never more than there were before, and some are left.
-                Ok(sent) => self.held = self.held.saturating_sub(sent).max(1),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Ok(sent) => self.held.handed_on += sent as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.process().is_err() {
+                        // It ends with the next read or write. Until then an alert waits.
+                        self.held.bytes = self.held.bytes.max(1);
+                    }
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        self.held = 0;
+        self.held.bytes = 0;
         Poll::Ready(Ok(()))
     }
 
-    /// Reads and decrypts something, or comes to the end of the transport.
+    /// Decrypts what was read, if that has not been done, and counts what waits to be sent.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let state = self.connection.process_new_packets()?;
+        self.held.bytes = state.tls_bytes_to_write();
+        Ok(())
+    }
+
+    /// Reads and decrypts something, or comes to the end of the transport. What was decrypted
+    /// before an error goes first, as it would have in a read of its own.
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.has_failed {
+            ready!(self.read_records(cx))?;
+        }
+        let Err(error) = self.process() else {
+            return Poll::Ready(Ok(()));
+        };
+        if !self.has_failed && self.has_decrypted() {
+            self.has_failed = true;
+            return Poll::Ready(Ok(()));
+        }
+        // An alert says why; the peer may not care to hear it.
+        let _ = self.send(cx);
+        let _ = self.stream.poll_flush(cx);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Gives rustls what can be read.
+    fn read_records(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.encrypted.is_empty() {
             self.encrypted.reserve(READ);
             match self.stream.poll_read(cx, &mut self.encrypted) {
@@ -111,13 +146,13 @@ impl<T: Transport> Tls<T> {
         self.records
             .pass(self.encrypted.get(..taken).unwrap_or_default());
         self.encrypted.advance(taken);
-        if let Err(error) = self.connection.process_new_packets() {
-            // An alert says why; the peer may not care to hear it.
-            let _ = self.send(cx);
-            let _ = self.stream.poll_flush(cx);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
-        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether decrypted bytes wait to be taken.
+    fn has_decrypted(&mut self) -> bool {
+        let mut reader = self.connection.reader();
+        matches!(reader.fill_buf(), Ok(bytes) if !bytes.is_empty())
     }
 
     /// Takes the decrypted bytes that are there; `None` if there are none yet.
@@ -217,7 +252,6 @@ impl<T: Transport> Transport for Tls<T> {
         loop {
             let taken = self.connection.writer().write_vectored(chunks)?;
             if taken > 0 {
-                self.held += taken;
                 // What is not sent now is sent by the next write, or by a flush.
                 if let Poll::Ready(sent) = self.send(cx) {
                     sent?;
@@ -231,8 +265,8 @@ impl<T: Transport> Transport for Tls<T> {
         }
     }
 
-    fn held(&self) -> usize {
-        self.held
+    fn held(&self) -> Option<HeldOutput> {
+        Some(self.held.over(self.stream.held()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

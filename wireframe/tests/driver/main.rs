@@ -31,6 +31,7 @@ mod foreign;
 mod fragments;
 mod handlers;
 mod heartbeat;
+mod holding;
 mod hooks;
 mod idle;
 mod late;

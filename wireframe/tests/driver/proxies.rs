@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use wireframe::{
-    ConnectionHandle, Transport, TransportInfo,
+    ConnectionHandle, HeldOutput, Transport, TransportInfo,
     proxy::{Header, Origin, Proxied, ProxyProtocol, SocketKind, Untrusted},
     server::ConnectionLimits,
     testing::Link,
@@ -318,7 +318,7 @@ impl<T: Transport> Transport for Handshake<T> {
         self.stream.poll_write(cx, chunks)
     }
 
-    fn held(&self) -> usize {
+    fn held(&self) -> Option<HeldOutput> {
         self.stream.held()
     }
 

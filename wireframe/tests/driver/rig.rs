@@ -11,7 +11,8 @@ use bytes::Bytes;
 use wireframe::{
     AnswerError, App, CloseReason, Codec, Config, Context, Driver, FragmentMeta, Frame, FrameBuf,
     Heartbeat, LengthDelimited, Malformed, Outcome, PayloadFrame, Preamble, Priority,
-    ProtocolError, PushHandle, Reaction, Role, Unencodable, View, WireframeApp, WireframeProtocol,
+    ProtocolError, PushHandle, Reaction, Role, Transport, Unencodable, View, WireframeApp,
+    WireframeProtocol,
     testing::{Link, Script, Simulation, Spawned, link},
 };
 
@@ -295,16 +296,34 @@ impl Rig {
 
     /// Serves the app over a link that holds so many bytes.
     pub(crate) fn with_capacity(app: WireframeApp<Text>, capacity: usize) -> Self {
-        let rig = Self::idle(&app.build().unwrap(), &Simulation::new(), capacity);
+        Self::over(app, capacity, |link| link)
+    }
+
+    /// The same over what is made of the link.
+    pub(crate) fn over<T: Transport + 'static>(
+        app: WireframeApp<Text>,
+        capacity: usize,
+        over: impl FnOnce(Link) -> T,
+    ) -> Self {
+        let rig = Self::idle_over(&app.build().unwrap(), &Simulation::new(), capacity, over);
         rig.simulation.run();
         rig
     }
 
     /// Serves the app, but not yet.
     pub(crate) fn idle(app: &App<Text>, simulation: &Simulation, capacity: usize) -> Self {
+        Self::idle_over(app, simulation, capacity, |link| link)
+    }
+
+    fn idle_over<T: Transport + 'static>(
+        app: &App<Text>,
+        simulation: &Simulation,
+        capacity: usize,
+        over: impl FnOnce(Link) -> T,
+    ) -> Self {
         let (near, peer) = link(capacity);
         let script = near.script();
-        let driver = Driver::server(app, near, None, &simulation.environment());
+        let driver = Driver::server(app, over(near), None, &simulation.environment());
         Self {
             push: driver.push_handle(),
             driver: simulation.spawn(driver),

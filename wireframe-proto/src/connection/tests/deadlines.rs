@@ -123,18 +123,18 @@ fn a_peer_stalls_with_what_its_transport_holds() {
         .unwrap();
     link.sent();
     let before = link.connection.buffered();
-    link.connection.handle_held(link.now, 9);
+    link.held(9, 5);
     assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 50)));
     assert_eq!(link.connection.buffered(), before + 9);
-    for (millis, held) in [(20, 9), (30, 8), (40, 12)] {
+    for (millis, held, handed_on) in [(20, 9, 5), (30, 8, 6), (40, 12, 6)] {
         link.now = Instant::from_millis(millis);
-        link.connection.handle_held(link.now, held);
+        link.held(held, handed_on);
     }
     assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 70)));
-    link.connection.handle_held(link.now, 0);
+    link.held(0, 18);
     // It has been taking output until now.
     assert_eq!(link.due(), Some((DeadlineReason::Idle, 540)));
-    link.connection.handle_held(link.now, 1);
+    link.held(1, 18);
     link.pass_until(79);
     assert_eq!(link.connection.state(), State::Active);
     link.pass_until(80);
@@ -145,23 +145,58 @@ fn a_peer_stalls_with_what_its_transport_holds() {
 }
 
 #[test]
-fn what_a_transport_takes_on_top_of_what_it_holds_is_no_progress() {
+fn a_transport_may_say_that_it_holds_whatever_there_can_be() {
+    // rule: LIM-10
+    let mut link = link(config());
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    let _ = link.fill();
+    link.held(usize::MAX, u64::MAX);
+    assert_eq!(link.connection.buffered(), usize::MAX);
+}
+
+#[test]
+fn the_time_of_what_a_transport_makes_of_itself_begins_with_it() {
     // rule: LIM-3
     let mut link = link(config());
-    let len = Frame::numbered(1).wire().len();
-    let mut held = 0;
-    // The transport takes a frame more each time, and the peer takes so many bytes.
-    for (millis, taken, due) in [(10, 0, 50), (20, 0, 50), (30, 1, 70), (40, 0, 70)] {
+    link.pass_until(300);
+    link.held(1, 0);
+    assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 340)));
+    // Nothing waits; and then something does already.
+    link.held(0, 1);
+    link.pass_until(310);
+    link.connection
+        .push(Priority::Low, Frame::numbered(1))
+        .unwrap();
+    let _ = link.fill();
+    link.pass_until(320);
+    link.held(1, 1);
+    assert_eq!(link.due(), Some((DeadlineReason::WriteStall, 350)));
+}
+
+#[test]
+fn that_a_transport_takes_more_is_no_progress_and_that_it_hands_on_more_is() {
+    // rule: LIM-3
+    let mut link = link(config());
+    // The transport takes a frame more each time, of which it makes more or less; and hands on
+    // something, or nothing.
+    for (millis, held, handed_on, due) in [
+        (10, 50, 7, 50),
+        (20, 100, 7, 50),
+        (30, 150, 8, 70),
+        (40, 20, 8, 70),
+        (50, 20, 9, 90),
+    ] {
         link.now = Instant::from_millis(millis);
         link.connection
             .push(Priority::Low, Frame::numbered(1))
             .unwrap();
         link.sent();
-        held += len - taken;
-        link.connection.handle_held(link.now, held);
+        link.held(held, handed_on);
         assert_eq!(link.due(), Some((DeadlineReason::WriteStall, due)));
     }
-    link.pass_until(70);
+    link.pass_until(90);
     assert_eq!(link.events(), [Event::Closing(CloseReason::WriteStalled)]);
 }
 

@@ -76,37 +76,61 @@ fn a_silent_peer_is_pinged_once_and_closed_a_timeout_later() {
 }
 
 #[test]
-fn nobody_is_closed_for_a_ping_that_its_transport_holds() {
+fn a_peer_has_time_while_it_takes_what_its_transport_holds_up_to_the_ping() {
+    // rule: HB-1
+    // What the transport makes of it is shorter, or longer.
+    for ping in [1, 90] {
+        let mut link = link(pinging());
+        link.connection
+            .push(Priority::Low, Frame::new(Kind::Push, [0; 200]))
+            .unwrap();
+        link.sent();
+        link.held(50, 1000);
+        link.pass_until(100);
+        assert_eq!(numbers(&link.sent()), [PING]);
+        link.held(50 + ping, 1000);
+        assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 140)));
+        // Others go behind it.
+        link.connection
+            .push(Priority::Low, Frame::numbered(1))
+            .unwrap();
+        link.sent();
+        let end = 1080 + ping;
+        link.held(end - 1000, 1000);
+        let mut takes_until = |millis, taken: usize| {
+            link.pass_until(millis);
+            link.held(end - taken, taken as u64);
+            link.due()
+        };
+        // The peer takes what is before the ping but for a byte, all but the last byte of the
+        // ping, and that.
+        for (millis, taken) in [(130, 1049), (160, 1049 + ping), (190, 1050 + ping)] {
+            let due = Some((DeadlineReason::Heartbeat, millis + 40));
+            assert_eq!(takes_until(millis, taken), due, "{taken}, {ping}");
+        }
+        // What is behind it gives no more time.
+        for (millis, taken) in [(200, 1070 + ping), (210, end)] {
+            let due = Some((DeadlineReason::Heartbeat, 230));
+            assert_eq!(takes_until(millis, taken), due, "{taken}, {ping}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_of_what_its_transport_holds_is_not_waited_for() {
     // rule: HB-1
     let mut link = link(pinging());
-    link.connection
-        .push(Priority::Low, Frame::new(Kind::Push, [0; 200]))
-        .unwrap();
-    let answer = link.sent_bytes().len();
-    link.connection.handle_held(link.now, answer);
+    link.held(1, 1000);
     link.pass_until(100);
-    let ping = link.sent_bytes().len();
-    link.connection.handle_held(link.now, answer + ping);
-    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 140)));
-    // The peer takes what is before the ping, then all but its last byte, then that.
-    for (millis, held) in [(130, ping), (160, 1), (190, 0)] {
+    for (millis, held) in [(100, 60), (120, 90), (139, 200)] {
         link.pass_until(millis);
-        link.connection.handle_held(link.now, held);
-        assert_eq!(
-            link.due(),
-            Some((DeadlineReason::Heartbeat, millis + 40)),
-            "{held} bytes are held"
-        );
+        link.sent();
+        // The transport takes more, with the ping in it.
+        link.held(held, 1000);
+        assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 140)));
     }
-    // What comes behind it gives no more time.
-    link.connection
-        .push(Priority::Low, Frame::numbered(1))
-        .unwrap();
-    let len = link.sent_bytes().len();
-    link.connection.handle_held(link.now, len);
-    link.pass_until(200);
-    link.connection.handle_held(link.now, 0);
-    assert_eq!(link.due(), Some((DeadlineReason::Heartbeat, 230)));
+    link.pass_until(140);
+    assert_eq!(link.events(), [CLOSING]);
 }
 
 #[test]

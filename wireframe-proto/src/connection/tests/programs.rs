@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::support::{Frame, Kind};
 use crate::{
-    AnswerError, Config, End, HalfClose, Heartbeat, Malformed, Priority, PushBound, PushCapacity,
-    UnsentPushes, config::nonzero,
+    AnswerError, Config, End, HalfClose, Heartbeat, HeldOutput, Malformed, Priority, PushBound,
+    PushCapacity, UnsentPushes, config::nonzero,
 };
 
 /// One call, or one thing that the outer world does.
@@ -22,8 +22,8 @@ pub(super) enum Op {
     Hold(bool),
     /// Whether nothing is read.
     Pause(bool),
-    /// How many bytes the transport holds.
-    Held(usize),
+    /// What the transport says that it holds, right or wrong.
+    Held(HeldOutput),
     SetHeartbeat(Option<Heartbeat>),
     Eof,
     TransportFailed,
@@ -53,6 +53,26 @@ pub(super) enum Op {
     SwapBuffers,
     Shrink,
 }
+
+/// What transports say, those that are mistaken included.
+const HELD: [HeldOutput; 4] = [
+    HeldOutput {
+        bytes: 0,
+        handed_on: 0,
+    },
+    HeldOutput {
+        bytes: 1,
+        handed_on: 1,
+    },
+    HeldOutput {
+        bytes: 3,
+        handed_on: 2,
+    },
+    HeldOutput {
+        bytes: usize::MAX,
+        handed_on: u64::MAX,
+    },
+];
 
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
@@ -142,7 +162,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         40 => (1usize..60).prop_map(Op::Deliver),
         4 => proptest::bool::weighted(0.3).prop_map(Op::Hold),
         2 => proptest::bool::weighted(0.3).prop_map(Op::Pause),
-        1 => (0usize..4).prop_map(Op::Held),
+        1 => (0usize..4).prop_map(|n| Op::Held(HELD[n])),
         2 => heartbeat().prop_map(Op::SetHeartbeat),
         1 => Just(Op::Eof),
         1 => Just(Op::TransportFailed),

@@ -10,9 +10,9 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     AnswerError, AnswerOrder, CloseReason, Codec, Config, Connection, ConnectionId, Context,
-    CorrelationId, DeadlineReason, DroppedMessage, Event, Filled, FragmentMeta, FrameBuf, Instant,
-    LengthDelimited, Malformed, Outcome, Peer, Preamble, PushTiming, Reaction, RequestInfo, Role,
-    Unencodable, View, WireframeProtocol,
+    CorrelationId, DeadlineReason, DroppedMessage, Event, Filled, FragmentMeta, FrameBuf,
+    HeldOutput, Instant, LengthDelimited, Malformed, Outcome, Peer, Preamble, PushTiming, Reaction,
+    RequestInfo, Role, Unencodable, View, WireframeProtocol,
 };
 
 /// What a frame is, as its first byte says.
@@ -459,6 +459,12 @@ where
         let taken: Vec<u8> = transmit.chunks().flatten().take(n).copied().collect();
         transmit.advance(taken.len());
         taken
+    }
+
+    /// The transport holds so many bytes, and has handed on so many in all.
+    pub(super) fn held(&mut self, bytes: usize, handed_on: u64) {
+        let held = HeldOutput { bytes, handed_on };
+        self.connection.handle_held(self.now, held);
     }
 
     /// The hooks that ran since this was last asked.

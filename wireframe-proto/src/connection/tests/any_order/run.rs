@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Accepted, Body, CallId, CloseReason, Config, CorrelationId, Deadline, DeadlineReason, Event,
-    FragmentStrategy, Instant, LimitExceeded, Priority, PushBound, Refusal, RequestInfo, Shutdown,
-    State, UnsentPushes, connection::Phase,
+    FragmentStrategy, HeldOutput, Instant, LimitExceeded, Priority, PushBound, Refusal,
+    RequestInfo, Shutdown, State, UnsentPushes, connection::Phase,
 };
 
 /// A connection, and what has come of it.
@@ -119,7 +119,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
             }
             Op::Hold(held) => engine.hold_input(held, now),
             Op::Pause(paused) => engine.pause_reading(paused, now),
-            Op::Held(bytes) => engine.handle_held(now, bytes),
+            Op::Held(held) => engine.handle_held(now, held),
             Op::SetHeartbeat(heartbeat) => engine.set_heartbeat(heartbeat, now),
             Op::Eof => engine.handle_eof(now),
             Op::TransportFailed => engine.handle_transport_failed(now, "reset"),
@@ -272,7 +272,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
     pub(super) fn settle_at_once(&mut self) {
         self.apply(Op::Hold(false));
         self.apply(Op::Pause(false));
-        self.apply(Op::Held(0));
+        self.apply(Op::Held(HeldOutput::default()));
         self.apply(Op::Eof);
         for _ in 0..100 {
             self.turn();
