@@ -288,5 +288,10 @@ fn the_end_of_a_drain_waits_for_no_alarm() {
     busy.simulation.run();
     busy.pass(secs(5));
     busy.disturb();
-    assert_eq!(busy.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        busy.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
 }
