@@ -50,7 +50,8 @@ pub struct ConnectionSnapshot {
 }
 
 impl ConnectionSnapshot {
-    pub(super) fn new(mailbox: &dyn AnyMailbox, since: Instant, now: Instant) -> Self {
+    pub(super) fn new(mailbox: &dyn AnyMailbox, since: Instant) -> Self {
+        let now = mailbox.clock().now();
         let control = mailbox.control();
         let Progress {
             received,
