@@ -18,7 +18,7 @@ use crate::rig::{Line, Oops, Rig, Text, config, line, nonzero, text, wire};
 type Answer = Response<Line, Oops>;
 
 /// A frame that is not text.
-const FLAW: [u8; 5] = [0, 0, 0, 1, 0xff];
+pub(crate) const FLAW: [u8; 5] = [0, 0, 0, 1, 0xff];
 
 /// Lets others go first, once.
 async fn wait_a_turn() {
