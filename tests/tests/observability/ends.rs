@@ -22,7 +22,7 @@ fn app() -> WireframeApp<Lines> {
         .route(3, async || -> Line { panic!("told to") })
         .route(4, async |clock: Clock| clock.sleep(secs(3600)).await)
         .route(5, async |mut body: RequestBody<Line>| {
-            body.next().await;
+            let _ = body.next().await;
         })
 }
 
