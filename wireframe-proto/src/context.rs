@@ -8,7 +8,6 @@ use crate::{
     heartbeat::Heartbeat,
     ids::{ConnectionId, Peer, Priority},
     protocol::RequestInfo,
-    throttle::Warnings,
     time::Instant,
     transport_info::TransportInfo,
 };
@@ -26,6 +25,9 @@ pub trait PushSink<F> {
     fn push(&mut self, priority: Priority, frame: F) -> Result<(), Rejected<F>>;
 }
 
+/// Says whether a warning of a kind may be logged, see [`ConnectionContext::may_warn`].
+pub type MayWarn<'a> = dyn FnMut(&'static str, Instant) -> Option<u64> + 'a;
+
 /// What hooks see of their connection, and ask of it.
 pub struct ConnectionContext<'a, F, S> {
     pub(crate) session: &'a mut S,
@@ -35,13 +37,13 @@ pub struct ConnectionContext<'a, F, S> {
     pub(crate) in_flight: usize,
     pub(crate) now: Instant,
     pub(crate) close: &'a mut bool,
-    pub(crate) warnings: &'a mut Warnings,
+    pub(crate) may_warn: &'a mut MayWarn<'a>,
     /// The heartbeat that was asked for last, if one was, or none of it.
     pub(crate) heartbeat: &'a mut Option<Option<Heartbeat>>,
     pub(crate) pushes: &'a mut dyn PushSink<F>,
 }
 
-impl<F, S> ConnectionContext<'_, F, S> {
+impl<'a, F, S> ConnectionContext<'a, F, S> {
     /// The connection's session.
     pub fn session(&mut self) -> &mut S {
         self.session
@@ -115,7 +117,7 @@ impl<F, S> ConnectionContext<'_, F, S> {
     /// ```
     #[must_use = "a warning that may be logged counts as logged"]
     pub fn may_warn(&mut self, kind: &'static str) -> Option<u64> {
-        self.warnings.pass(kind, self.now)
+        (self.may_warn)(kind, self.now)
     }
 
     /// Logs that the answer to the request has failed.
@@ -147,10 +149,19 @@ impl<F, S> ConnectionContext<'_, F, S> {
             in_flight: self.in_flight,
             now: self.now,
             close: self.close,
-            warnings: self.warnings,
+            may_warn: self.may_warn,
             heartbeat: self.heartbeat,
             pushes,
         }
+    }
+
+    /// The same context, in which [`may_warn`](Self::may_warn) asks another: for what
+    /// connections can have so often, one after the other, that it has to be counted over all
+    /// of them.
+    #[must_use]
+    pub fn with_warnings(mut self, may_warn: &'a mut MayWarn<'a>) -> Self {
+        self.may_warn = may_warn;
+        self
     }
 }
 

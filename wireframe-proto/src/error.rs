@@ -276,8 +276,16 @@ pub enum CloseReason {
     #[error("drained")]
     Drained,
     /// This end asked for a drain, whose deadline passed.
-    #[error("drain deadline passed")]
-    DrainTimedOut,
+    #[error("drain deadline passed{}", match fault {
+        Fault::Peer => ", the peer was waited for",
+        _ => "",
+    })]
+    DrainTimedOut {
+        /// Whom it waited for: [`Fault::Peer`] if output waited that the peer had not taken,
+        /// or no command could end before the peer sent more of a body, or nothing was left
+        /// but replies of the peer; else [`Fault::Own`].
+        fault: Fault,
+    },
     /// This end asked for an immediate end.
     #[error("aborted")]
     Aborted,
@@ -300,14 +308,13 @@ pub enum Fault {
     Nobody,
     /// The peer's, or the network's between.
     Peer,
-    /// This end's: its handlers or its protocol failed, or it lacked time or memory.
+    /// This end's: its handlers or its protocol failed or took too long, or it lacked memory.
     Own,
 }
 
 impl CloseReason {
-    /// Whose fault the end of the connection was. A drain that was not over in time counts as
-    /// this end's, and so does the limit [`LimitExceeded::MEMORY_BUDGET`]: either is for who
-    /// runs it to mend.
+    /// Whose fault the end of the connection was. The limit [`LimitExceeded::MEMORY_BUDGET`]
+    /// counts as this end's, whichever peers fill it: it is for who runs it to mend.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -327,8 +334,8 @@ impl CloseReason {
             | Self::FrameTimedOut
             | Self::MessageTimedOut
             | Self::BodyTimedOut => Fault::Peer,
-            Self::DrainTimedOut
-            | Self::Unencodable(_)
+            Self::DrainTimedOut { fault } => *fault,
+            Self::Unencodable(_)
             | Self::HandlerFailed(_)
             | Self::HandlerPanicked
             | Self::ProtocolPanicked => Fault::Own,
@@ -349,7 +356,6 @@ mod tests {
     fn what_the_operator_has_to_mend_is_no_fault_of_the_peer() {
         // rule: OBS-3
         assert_eq!(over("memory_budget").fault(), Fault::Own);
-        assert_eq!(CloseReason::DrainTimedOut.fault(), Fault::Own);
         assert_eq!(over("max_frame_len").fault(), Fault::Peer);
         assert_eq!(CloseReason::Drained.fault(), Fault::Nobody);
     }

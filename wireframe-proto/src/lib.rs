@@ -158,7 +158,7 @@ pub use config::{
     Config, FairnessConfig, HalfClose, Limits, PushBound, PushCapacity, Timeouts, UnsentPushes,
 };
 pub use connection::{Connection, Filled, Shutdown, State, Wants};
-pub use context::{ConnectionContext, PushSink};
+pub use context::{ConnectionContext, MayWarn, PushSink};
 pub use envelope::{Envelope, EnvelopeCodec, EnvelopeProtocol};
 pub use error::{
     AnswerError, CloseReason, DropReason, DroppedMessage, Fault, LimitExceeded, Malformed, Refusal,

@@ -316,7 +316,9 @@ async fn check() -> Outcome {
     show(&handle);
     drop((client, deaf));
     timeout(patience, async {
-        while queued(&scrape(address).await?) != Some(0.0) {}
+        while queued(&scrape(address).await?) != Some(0.0) {
+            sleep(Duration::from_millis(10)).await;
+        }
         Ok(())
     })
     .await?

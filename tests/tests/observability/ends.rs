@@ -3,7 +3,7 @@
 use std::io;
 
 use tracing::Level;
-use wireframe::{Clock, CloseReason, WireframeApp, WireframeError};
+use wireframe::{Clock, CloseReason, RequestBody, WireframeApp, WireframeError};
 use wireframe_tests::{Line, Lines, Oops, line};
 
 use crate::{
@@ -21,6 +21,9 @@ fn app() -> WireframeApp<Lines> {
         })
         .route(3, async || -> Line { panic!("told to") })
         .route(4, async |clock: Clock| clock.sleep(secs(3600)).await)
+        .route(5, async |mut body: RequestBody<Line>| {
+            let _ = body.next().await;
+        })
 }
 
 /// What is said when a connection has ended that this was done to.
@@ -42,13 +45,20 @@ fn the_end_is_said_with_its_reason_at_the_level_of_whose_fault_it_was() {
     let abort = |rig: &mut Rig<Lines>| rig.push.connection().abort();
     type Does = Box<dyn Fn(&mut Rig<Lines>)>;
     let sends = |text: &'static str| -> Does { Box::new(move |rig| rig.send([text])) };
+    let sends_and_drains = |text: &'static str| -> Does {
+        Box::new(move |rig| {
+            rig.send([text]);
+            drain(rig);
+            rig.advance(secs(5));
+        })
+    };
     let sends_bytes = |bytes: &'static [u8]| -> Does {
         Box::new(move |rig| {
             rig.peer.send(bytes);
             rig.simulation.run();
         })
     };
-    let cases: [(Does, Level, &str); 9] = [
+    let cases: [(Does, Level, &str); 11] = [
         (Box::new(|_| ()), Level::DEBUG, "closed by the peer"),
         (Box::new(drain), Level::DEBUG, "drained"),
         (Box::new(abort), Level::DEBUG, "aborted"),
@@ -74,6 +84,12 @@ fn the_end_is_said_with_its_reason_at_the_level_of_whose_fault_it_was() {
             "a handler failed: the disk is full",
         ),
         (sends("3"), Level::WARN, "a handler panicked"),
+        (sends_and_drains("4"), Level::WARN, "drain deadline passed"),
+        (
+            sends_and_drains("5"),
+            Level::INFO,
+            "drain deadline passed, the peer was waited for",
+        ),
     ];
     for (what, level, reason) in cases {
         let (heard, ended) = ended(what);

@@ -21,7 +21,7 @@ pub(crate) struct Heard {
     pub(crate) level: Level,
     /// What happened; `closed` for a span, which is then the last of `spans`.
     pub(crate) message: String,
-    fields: BTreeMap<&'static str, String>,
+    pub(crate) fields: BTreeMap<&'static str, String>,
     /// Those that it was in, the outermost first.
     pub(crate) spans: Vec<String>,
     thread: ThreadId,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use wireframe::{
-    CloseReason, Config, Driver, Protocol, PushHandle, WireframeApp,
+    App, CloseReason, Config, Driver, Protocol, PushHandle, WireframeApp,
     testing::{Link, Simulation, Spawned, link},
 };
 use wireframe_tests::wire;
@@ -37,9 +37,14 @@ impl<P: Protocol> Rig<P> {
 
     /// The driver has not been polled yet.
     pub(crate) fn idle(app: WireframeApp<P>, capacity: usize) -> Self {
-        let (simulation, app) = (Simulation::new(), app.build().expect("fit to serve"));
+        Self::of(&app.build().expect("fit to serve"), capacity)
+    }
+
+    /// One of several connections of an app, which has not been polled yet either.
+    pub(crate) fn of(app: &App<P>, capacity: usize) -> Self {
+        let simulation = Simulation::new();
         let (near, peer) = link(capacity);
-        let driver = Driver::server(&app, near, Some(address()), &simulation.environment());
+        let driver = Driver::server(app, near, Some(address()), &simulation.environment());
         Self {
             push: driver.push_handle(),
             driver: simulation.spawn(driver),

@@ -11,8 +11,9 @@ use std::{
 use bytes::BytesMut;
 use tracing::Level;
 use wireframe::{
-    CallError, Client, Envelope, MemoryBudget, Priority, PushCapacity, PushLimits, PushPolicy,
-    Reconnecting, Transport, WireframeApp, WireframeError,
+    CallError, Client, Envelope, FragmentLimits, MemoryBudget, Priority, PushCapacity, PushLimits,
+    PushPolicy, Reconnecting, Transport, WireframeApp, WireframeError,
+    proto::Multiplexed,
     rt::Timer,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle},
     testing::Simulation,
@@ -82,6 +83,25 @@ fn each_connection_and_each_kind_is_warned_of_by_itself() {
     first.peer.send(b"\0\0\0\x03\x07\0\0");
     first.simulation.run();
     assert_eq!(warnings(), one("no handler for this route", 0));
+}
+
+#[test]
+fn peers_that_come_again_for_a_route_that_nobody_has_are_warned_of_once_in_an_interval() {
+    // rule: OBS-3, RESP-9
+    recorder::listen();
+    let app = WireframeApp::new().build().expect("fit to serve");
+    let comes = |at| {
+        let mut rig = Rig::of(&app, 100);
+        rig.advance(at);
+        rig.peer.send(REQUEST);
+        rig.simulation.run();
+        warnings()
+    };
+    let message = "no handler for this route";
+    assert_eq!(comes(Duration::ZERO), one(message, 0));
+    assert_eq!(comes(secs(1)), []);
+    assert_eq!(comes(secs(9)), []);
+    assert_eq!(comes(secs(10)), one(message, 2));
 }
 
 #[test]
@@ -343,6 +363,7 @@ fn a_budget_warns_once_in_an_interval_of_those_that_it_closes() {
             rig.simulation.run();
             rig.driver.cancel();
         }
+        said.extend(warnings());
         said
     };
     let message = "too much memory is used, one is closed";
@@ -350,4 +371,57 @@ fn a_budget_warns_once_in_an_interval_of_those_that_it_closes() {
     assert_eq!(exceed(secs(9)), []);
     assert_eq!(exceed(secs(10)), one(message, 1));
     assert_eq!(budget.closed(), 3);
+}
+
+#[test]
+fn a_budget_warns_once_in_an_interval_of_messages_that_it_refuses_however_often_peers_come() {
+    // rule: OBS-3, LIM-6
+    const FRAGMENT: &[u8] = b"\0\0\0\x01\x05\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x02x";
+    let app = |budget: &MemoryBudget| {
+        let app = WireframeApp::new().memory_budget(budget);
+        app.fragmentation(Multiplexed::new(), FragmentLimits::default())
+    };
+    // One that takes no output holds all there is, and no more.
+    let hold = |budget: &MemoryBudget| {
+        let rig = Rig::over(app(budget), 0);
+        let frame = Envelope::new(1, vec![0; 6_000]);
+        rig.push
+            .try_push(Priority::Low, frame)
+            .expect("there is memory");
+        rig.simulation.run();
+        rig
+    };
+    let measured = MemoryBudget::default();
+    drop(hold(&measured));
+    let budget = MemoryBudget::new(some(measured.used()));
+    let _holder = hold(&budget);
+    assert_eq!(budget.used(), budget.limit());
+    let comes = |at| {
+        let mut rig = Rig::new(app(&budget));
+        rig.advance(at);
+        rig.peer.send(FRAGMENT);
+        rig.simulation.run();
+        let reason = rig.end().expect("it has ended").to_string();
+        let mut heard = heard_here();
+        heard.retain(|heard| heard.level <= Level::INFO);
+        let ended = heard
+            .iter()
+            .position(|heard| heard.message == "connection ended");
+        let ended = heard.remove(ended.expect("it is said"));
+        assert_eq!(
+            (ended.level, ended.field("reason")),
+            (Level::INFO, &*reason)
+        );
+        assert!(reason.starts_with("memory_budget is "), "{reason}");
+        heard.retain(|heard| heard.level <= Level::WARN);
+        heard
+            .iter()
+            .map(|heard| heard.field("suppressed").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(comes(Duration::ZERO), ["0"]);
+    assert_eq!(comes(secs(1)), [""; 0]);
+    assert_eq!(comes(secs(9)), [""; 0]);
+    assert_eq!(comes(secs(10)), ["2"]);
+    assert_eq!(budget.closed(), 4);
 }

@@ -66,7 +66,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 in_flight: self.commands.live(),
                 now: self.now,
                 close: &mut self.close_asked,
-                warnings: &mut self.warnings,
+                may_warn: &mut |kind, now| self.warnings.pass(kind, now),
                 heartbeat: &mut heartbeat,
                 pushes: &mut EngineSink::<P> {
                     pushes: &mut self.pushes,

@@ -369,6 +369,7 @@ impl<P: WireframeProtocol> Connection<P> {
             self.events
                 .retain(|event| matches!(event, Event::Undelivered(_)));
             self.close_at = None;
+            self.note_no_pressure();
             if self.setup_ran {
                 let reason = &CloseReason::ProtocolPanicked;
                 self.hook(None, |protocol, ctx| protocol.on_disconnect(reason, ctx));

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Connection, Phase};
 use crate::{
-    error::CloseReason,
+    error::{CloseReason, Fault},
     held_output::HeldOutput,
     protocol::WireframeProtocol,
     time::{Deadline, DeadlineReason, Instant},
@@ -118,9 +118,22 @@ impl<P: WireframeProtocol> Connection<P> {
     fn close_deadline_passed(&mut self) {
         self.close_at = None;
         match self.phase {
-            Phase::Draining => self.abort(CloseReason::DrainTimedOut),
+            Phase::Draining => {
+                let fault = match self.drain_waits_for_peer() {
+                    true => Fault::Peer,
+                    false => Fault::Own,
+                };
+                self.abort(CloseReason::DrainTimedOut { fault });
+            }
             _ => self.abort(CloseReason::Protocol),
         }
+    }
+
+    /// Whether the peer could end the drain, and this end cannot.
+    fn drain_waits_for_peer(&self) -> bool {
+        let replies_are_all = self.calls.pending() > 0 && self.commands.live() == 0;
+        let lacks_input = self.commands.wait_for_peer() || replies_are_all;
+        self.output_waits() || (lacks_input && !self.stopped.is_any())
     }
 
     /// The peer takes nothing. It may still hear a last word, if it takes to reading.

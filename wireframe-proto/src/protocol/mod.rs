@@ -190,7 +190,9 @@ pub trait WireframeProtocol {
     /// Reacts to a request that nobody serves. A frame it sends is the whole answer.
     ///
     /// The default logs a warning and closes the connection, because a peer that waits
-    /// for an answer which never comes is worse off.
+    /// for an answer which never comes is worse off. Its peer may come again with the same,
+    /// so what this [may warn of](crate::ConnectionContext::may_warn) is, in the async half,
+    /// counted for all connections of an app together.
     fn unknown_route(
         &self,
         frame: Self::Frame,

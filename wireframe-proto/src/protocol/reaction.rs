@@ -28,6 +28,8 @@ pub enum Reaction<F> {
     Continue,
     /// Send this frame.
     Send(F),
-    /// Send this frame, if any, as the last, and close.
+    /// Send this frame, if any, as the last, and close. What is not encoded by then does not
+    /// go, answers to requests that came in the same read among it. A hook that wants these
+    /// to go asks for a drain, with [`close`](crate::ConnectionContext::close).
     Close(Option<F>),
 }

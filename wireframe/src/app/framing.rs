@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use wireframe_proto::{FragmentMeta, FragmentStrategy, Malformed, Unencodable};
+use wireframe_proto::{FragmentMeta, FragmentStrategy, Malformed, Throttle, Unencodable};
 
-use crate::frame::Protocol;
+use crate::{frame::Protocol, sync::Mutex};
 
 /// Makes the framing of one connection.
 pub(super) type MakeFraming<F> = Box<dyn Fn() -> Box<dyn FragmentStrategy<F> + Send> + Send + Sync>;
@@ -13,13 +13,16 @@ pub(super) type MakeFraming<F> = Box<dyn Fn() -> Box<dyn FragmentStrategy<F> + S
 pub(crate) struct Framed<P: Protocol> {
     pub(crate) protocol: P,
     replacement: Option<MakeFraming<P::Frame>>,
+    /// Of warnings that nobody serves a request, on any connection.
+    pub(crate) unrouted: Mutex<Throttle>,
 }
 
 impl<P: Protocol> Framed<P> {
-    pub(super) const fn new(protocol: P, replacement: Option<MakeFraming<P::Frame>>) -> Self {
+    pub(super) fn new(protocol: P, replacement: Option<MakeFraming<P::Frame>>) -> Self {
         Self {
             protocol,
             replacement,
+            unrouted: Mutex::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use wireframe_proto::{ConnectionId, Instant, Throttle};
+use wireframe_proto::ConnectionId;
 
 use super::{MemoryBudget, holding::Holder};
 use crate::sync::{Arc, Ordering, lock};
@@ -19,8 +19,6 @@ pub(super) struct Holders {
     all: BTreeMap<ConnectionId, Place>,
     /// The last one that was looked at. The next sample begins behind it.
     last: Option<ConnectionId>,
-    /// Of warnings that one is closed.
-    warned: Throttle,
 }
 
 struct Place {
@@ -83,7 +81,7 @@ impl MemoryBudget {
 
     /// Tells the largest holder to close, if more is used than may be even when all have
     /// closed who were told to. The cost is bounded, however many hold something.
-    pub(crate) fn close_largest(&self, now: Instant) {
+    pub(crate) fn close_largest(&self) {
         let mut holders = lock(&self.shared.holders);
         // Somebody else may have seen to it meanwhile.
         if !self.is_over() {
@@ -96,13 +94,8 @@ impl MemoryBudget {
         // In this order, see `Holder::held`.
         place.holder.condemn(used);
         self.condemn(place);
-        let (control, held) = (Arc::clone(&place.holder.control), place.condemned);
-        let suppressed = holders.warned.pass(now);
+        let control = Arc::clone(&place.holder.control);
         drop(holders);
-        if let Some(suppressed) = suppressed {
-            let (connection, limit) = (control.id(), self.limit());
-            tracing::warn!(%connection, held, used, limit, suppressed, "too much memory is used, one is closed");
-        }
         control.condemn();
     }
 }

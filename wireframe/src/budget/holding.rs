@@ -53,6 +53,11 @@ impl Holding {
         }
     }
 
+    /// What the connection held at the end of its last run.
+    pub(crate) fn held(&self) -> usize {
+        self.0.held()
+    }
+
     /// Why the connection has to close, if it was told to.
     pub(crate) fn sentence(&self) -> Option<LimitExceeded> {
         let used = self.0.sentence.load(Ordering::SeqCst);

@@ -7,7 +7,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 
-use wireframe_proto::{ConnectionId, LimitExceeded};
+use wireframe_proto::{CloseReason, ConnectionId, Instant, LimitExceeded, Throttle};
 
 use self::holders::Holders;
 pub(crate) use self::holding::Holding;
@@ -17,7 +17,12 @@ use crate::{
 };
 
 /// The name of the limit, as errors and goodbyes have it.
-pub(crate) const NAME: &str = LimitExceeded::MEMORY_BUDGET;
+const NAME: &str = LimitExceeded::MEMORY_BUDGET;
+
+/// Whether a connection is closed for the sake of a budget.
+pub(crate) fn has_closed(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Limit(limit) if limit.limit == NAME)
+}
 
 /// 512 MiB.
 const DEFAULT: NonZeroUsize = match NonZeroUsize::new(512 << 20) {
@@ -82,6 +87,8 @@ struct Shared {
     /// `holders`.
     condemned: AtomicUsize,
     closed: AtomicU64,
+    /// Of warnings that one was closed.
+    warned: Mutex<Throttle>,
     holders: Mutex<Holders>,
     /// Connections on which somebody waits for memory alone, or that do not read.
     waiting: Mutex<BTreeMap<ConnectionId, Arc<Control>>>,
@@ -97,6 +104,7 @@ impl MemoryBudget {
                 used: AtomicUsize::new(0),
                 condemned: AtomicUsize::new(0),
                 closed: AtomicU64::new(0),
+                warned: Mutex::default(),
                 holders: Mutex::default(),
                 waiting: Mutex::default(),
             }),
@@ -121,8 +129,16 @@ impl MemoryBudget {
         self.shared.closed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_closed(&self) {
+    /// A connection that holds so much is closed for the sake of the budget, be it for a
+    /// message that it may not begin. Peers can have that as often as they like, so one
+    /// warning is for all of these.
+    pub(crate) fn note_closed(&self, connection: ConnectionId, held: usize, now: Instant) {
         self.shared.closed.fetch_add(1, Ordering::Relaxed);
+        let suppressed = lock(&self.shared.warned).pass(now);
+        if let Some(suppressed) = suppressed {
+            let (used, limit) = (self.used(), self.limit());
+            tracing::warn!(%connection, held, used, limit, suppressed, "too much memory is used, one is closed");
+        }
     }
 
     /// Whether nothing more may be taken on. Costs one load.

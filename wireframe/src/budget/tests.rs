@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use wireframe_proto::{ConnectionId, Instant, LimitExceeded, Peer};
+use wireframe_proto::{ConnectionId, LimitExceeded, Peer};
 
 use super::{Holding, MemoryBudget, NAME};
 use crate::{push::Control, sync::Arc};
@@ -65,7 +65,7 @@ fn it_is_exhausted_at_its_limit_and_exceeded_beyond_it() {
     assert!(!budget.is_exhausted());
     one.holding.set(100);
     assert!(budget.is_exhausted() && !budget.is_over());
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(!one.is_condemned());
     one.holding.set(101);
     assert!(budget.is_exhausted() && budget.is_over());
@@ -121,7 +121,7 @@ fn an_excess_that_a_victim_leaves_behind_is_somebody_elses_to_see_to() {
     let waiting = [7, 8].map(control);
     let ones = [60, 50].map(|held| One::new(&budget, held as u64, held));
     let victim = One::new(&budget, 1, 70);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(victim.is_condemned() && budget.is_over());
     for control in &waiting {
         assert!(budget.wait_to_read(control));
@@ -150,7 +150,7 @@ fn one_excess_costs_the_largest_holder_and_nobody_else() {
     let budget = budget(100);
     let ones = [(1, 10), (2, 30), (3, 50), (4, 20)].map(|(id, held)| One::new(&budget, id, held));
     for _ in 0..4 {
-        budget.close_largest(Instant::ZERO);
+        budget.close_largest();
     }
     assert_eq!(condemned(&ones), [3]);
     let limit = LimitExceeded {
@@ -166,7 +166,7 @@ fn one_excess_costs_the_largest_holder_and_nobody_else() {
     ones[0].holding.set(60);
     assert_eq!(budget.used(), 160);
     assert!(budget.is_over());
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [1]);
     assert!(!budget.is_over());
 }
@@ -177,7 +177,7 @@ fn a_larger_excess_costs_as_many_as_it_takes() {
     let budget = budget(100);
     let ones: Vec<_> = (1..=9).map(|id| One::new(&budget, id, 40)).collect();
     while budget.is_over() {
-        budget.close_largest(Instant::ZERO);
+        budget.close_largest();
     }
     // Of equals it is those who came first. The last two would use 80.
     assert_eq!(condemned(&ones), [1, 2, 3, 4, 5, 6, 7]);
@@ -188,7 +188,7 @@ fn what_is_condemned_follows_what_its_holder_gives_back() {
     // rule: LIM-6
     let budget = budget(100);
     let (victim, other) = (One::new(&budget, 1, 90), One::new(&budget, 2, 60));
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(victim.is_condemned());
     // It gives most of that back as it closes, and what others take on counts again.
     victim.holding.set(5);
@@ -200,14 +200,14 @@ fn what_is_condemned_follows_what_its_holder_gives_back() {
     assert!(budget.is_over());
     drop(victim);
     assert_eq!(budget.used(), 101);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(other.is_condemned() && !budget.is_over());
     drop(other);
     assert_eq!(budget.used(), 0);
     // Nothing of them is left to count for others.
     let next = One::new(&budget, 3, 101);
     assert!(budget.is_over());
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(next.is_condemned());
 }
 
@@ -220,16 +220,16 @@ fn each_search_looks_at_sixty_four_others() {
         .zip(1..)
         .map(|(id, held)| One::new(&budget, id, held))
         .collect();
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [64]);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [128]);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [192]);
     // The last eight, and the first of those that were looked at before.
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [200]);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [120]);
 }
 
@@ -239,9 +239,9 @@ fn who_holds_nothing_is_not_closed() {
     let budget = budget(100);
     let mut ones: Vec<_> = (1..=64).map(|id| One::new(&budget, id, 0)).collect();
     ones.push(One::new(&budget, 65, 101));
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), []);
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert_eq!(condemned(&ones), [65]);
 }
 
@@ -258,7 +258,7 @@ fn sums_are_exact_whatever_several_threads_do() {
                 for n in 0..rounds {
                     one.holding.set((n * 7 + offset) % 900);
                     if budget.is_over() {
-                        budget.close_largest(Instant::ZERO);
+                        budget.close_largest();
                     }
                     if one.is_condemned() {
                         assert!(one.holding.sentence().is_some());
@@ -274,6 +274,6 @@ fn sums_are_exact_whatever_several_threads_do() {
     // Nor is anything left condemned: one byte too many is seen.
     let one = One::new(&budget, 9, 1_001);
     assert!(budget.is_over());
-    budget.close_largest(Instant::ZERO);
+    budget.close_largest();
     assert!(one.is_condemned());
 }

@@ -379,7 +379,8 @@ impl World {
             // A call that a draining connection refused does not know how that will end.
             CallError::Closed(why) => {
                 Some(why) == reason
-                    || (reason == Some(&CloseReason::DrainTimedOut) && *why == CloseReason::Drained)
+                    || (matches!(reason, Some(CloseReason::DrainTimedOut { .. }))
+                        && *why == CloseReason::Drained)
             }
             _ => false,
         };

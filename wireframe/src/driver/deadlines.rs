@@ -12,16 +12,19 @@ use crate::{frame::Protocol, transport::Transport};
 const READS_WHEN_LATE: usize = 64;
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
-    /// Does what is due; costs one comparison if nothing is.
+    /// Does what is due; costs one comparison if nothing is. Says whether it has taken events,
+    /// and the engine wants a turn to be done before the next.
     #[inline]
-    pub(super) fn check_time(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> bool {
         self.now = self.mailbox.clock().now();
         let now = self.now;
         self.tell_latencies(|_| now);
-        if let Some(deadline) = self.due() {
-            self.heed(deadline, cx);
-        }
+        let wants_turn = match self.due() {
+            Some(deadline) => self.heed(deadline, cx),
+            None => false,
+        };
         self.mailbox.wake_due(self.now);
+        wants_turn
     }
 
     fn due(&self) -> Option<Deadline> {
@@ -31,18 +34,19 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Does what is due, unless it has to wait for the alarm.
     #[cold]
-    fn heed(&mut self, deadline: Deadline, cx: &mut Context<'_>) {
+    fn heed(&mut self, deadline: Deadline, cx: &mut Context<'_>) -> bool {
         let at = deadline.at;
         if is_peers(deadline) && at > self.rung && !self.rings(at, cx) {
-            return;
+            return false;
         }
-        self.do_what_is_due(self.rung.max(at), cx);
+        self.do_what_is_due(self.rung.max(at), cx)
     }
 
     /// A driver may be late, and its peer is not to blame for that: what it has sent
     /// counts, and what it would take goes, before its time is up. What can be read and
     /// written now is what was so at the time `seen`.
-    fn do_what_is_due(&mut self, seen: Instant, cx: &mut Context<'_>) {
+    fn do_what_is_due(&mut self, seen: Instant, cx: &mut Context<'_>) -> bool {
+        let mut wants_turn = false;
         for _ in 0..READS_WHEN_LATE {
             let due = self.due().filter(|due| due.at <= seen);
             if !due.is_some_and(is_peers) {
@@ -52,14 +56,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.engine.handle_received(self.now);
             self.write(cx);
             let has_read = self.read(cx);
-            self.take_events(cx);
-            if !has_read && !self.engine.wants().event {
+            wants_turn = self.take_events(cx);
+            // If it wants one, what has come is flawed, and nothing more is read.
+            if wants_turn || (!has_read && !self.engine.wants().event) {
                 break;
             }
         }
         self.engine.handle_timeout_as_of(self.now, seen);
         // There may be a ping to send, or a goodbye.
         self.lend_write_buffer();
+        wants_turn
     }
 
     /// Sees to it that the driver is woken at the engine's next deadline, and when the

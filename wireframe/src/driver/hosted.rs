@@ -12,7 +12,7 @@ use crate::{
     meter::ErrorKind,
     push::Mailbox,
     session::Session,
-    sync::Arc,
+    sync::{Arc, lock},
 };
 
 /// Runs `P` with its session where handlers reach it, behind a lock that is held for
@@ -136,7 +136,14 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
     }
 
     fn unknown_route(&self, frame: P::Frame, ctx: &mut Context<'_, Self>) -> Reaction<P::Frame> {
-        self.hook(ctx, |protocol, ctx| protocol.unknown_route(frame, ctx))
+        // A peer that is closed for that may come back with it as often as it likes.
+        let mut for_all = |_, now| lock(&self.framed.unrouted).pass(now);
+        self.session.for_hook(|session| {
+            let mut sink = MailboxSink(&self.mailbox);
+            let ctx = ctx.rebind(session, &mut sink);
+            let protocol = &self.framed.protocol;
+            protocol.unknown_route(frame, &mut ctx.with_warnings(&mut for_all))
+        })
     }
 
     fn stream_end_frame(&self, ctx: &mut Context<'_, Self>) -> Option<P::Frame> {

@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use wireframe_proto::{CloseReason, LimitExceeded};
+use wireframe_proto::CloseReason;
 
 use super::Driver;
 use crate::{
@@ -66,7 +66,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn reduce(&self, was_over: bool, cx: &Context<'_>) {
         let budget = self.app.budget();
         if was_over {
-            budget.close_largest(self.now);
+            budget.close_largest();
         }
         if budget.is_over() {
             cx.waker().wake_by_ref();
@@ -93,10 +93,10 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// The connection closes: perhaps for the budget's sake.
     pub(super) fn note_closing(&self, reason: &CloseReason) {
-        if let CloseReason::Limit(LimitExceeded { limit, .. }) = reason
-            && *limit == budget::NAME
-        {
-            self.app.budget().count_closed();
+        if budget::has_closed(reason) {
+            let connection = self.mailbox.control().id();
+            let held = self.holding.as_ref().map_or(0, Holding::held);
+            self.app.budget().note_closed(connection, held, self.now);
         }
     }
 }

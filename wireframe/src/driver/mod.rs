@@ -156,7 +156,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         // What was accepted before a command was given, or a deadline came, goes first.
         let asked = self.mailbox.control().take_asked();
         self.take_pushes();
-        self.check_time(cx);
+        let had_events = self.check_time(cx);
         if !asked.is_nothing() {
             self.take_orders(asked);
         }
@@ -167,7 +167,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
         }
         self.poll_woken();
-        self.take_events(cx);
+        if !had_events {
+            self.take_events(cx);
+        }
         self.serve_connect(cx);
         // What hooks pushed, those of the setup above all, does not wait for another turn.
         self.take_pushes();

@@ -4,7 +4,7 @@ use wireframe_proto::{CloseReason, Escaped, Event, Fault, Shutdown, State, Stats
 
 use super::{Driver, burial};
 use crate::{
-    contain,
+    budget, contain,
     frame::Protocol,
     push::{DeadLetterReason, Progress},
     transport::Transport,
@@ -100,7 +100,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         self.holding = None;
     }
 
-    /// Says how it has ended: at a level at which the peers of a server cannot fill its log.
+    /// Says how it has ended: at a level at which peers cannot fill the log of a server.
     fn log_end(&self, reason: &CloseReason) {
         let (connection, stats) = (self.mailbox.control().id(), self.engine.stats());
         let unsent = self.mailbox.stats().unsent_at_end;
@@ -121,6 +121,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         match reason.fault() {
             Fault::Nobody => log_at!(debug),
             Fault::Peer => log_at!(info),
+            // The budget warns of all of these together.
+            _ if budget::has_closed(reason) => log_at!(info),
             // This end's, and what a later engine may tell from it.
             _ => log_at!(warn),
         }

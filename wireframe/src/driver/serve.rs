@@ -21,15 +21,16 @@ use crate::{
 };
 
 impl<P: Protocol, T: Transport> Driver<P, T> {
-    /// Takes events and serves them, until there are none or enough output waits.
-    pub(super) fn take_events(&mut self, cx: &mut Context<'_>) {
+    /// Takes events and serves them, until there are none or enough output waits. Says whether
+    /// the engine wants a turn to be done before it goes on.
+    pub(super) fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         if self.engine.wants().event {
             self.lend_write_buffer();
         }
         self.start_waiting_pushes(cx);
         for _ in 0..EVENTS_PER_TURN {
             if self.engine.is_at_high_water() && !self.write_blocked {
-                return;
+                return false;
             }
             match self.engine.poll_event(self.now) {
                 Some(event) => {
@@ -37,11 +38,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
                     self.serve(event, cx);
                 }
                 // An event that is left is for the next turn.
-                None if self.conversations.is_none() || self.engine.wants().event => return,
-                None if self.converse() => {}
-                None => return,
+                None if self.engine.wants().event => return true,
+                None if self.conversations.is_some() && self.converse() => {}
+                None => return false,
             }
         }
+        false
     }
 
     fn serve(&mut self, event: Event<P::Frame>, cx: &mut Context<'_>) {

@@ -96,7 +96,7 @@ impl ErrorKind {
             CloseReason::FrameTimedOut => Self::FrameTimedOut,
             CloseReason::MessageTimedOut => Self::MessageTimedOut,
             CloseReason::BodyTimedOut => Self::BodyTimedOut,
-            CloseReason::DrainTimedOut => Self::DrainTimedOut,
+            CloseReason::DrainTimedOut { .. } => Self::DrainTimedOut,
             CloseReason::HandlerFailed(_) => Self::HandlerFailed,
             CloseReason::HandlerPanicked => Self::HandlerPanicked,
             CloseReason::ProtocolPanicked => Self::ProtocolPanicked,
@@ -128,7 +128,7 @@ impl ErrorKind {
 
 #[cfg(all(test, feature = "metrics"))]
 mod tests {
-    use wireframe_proto::{LimitExceeded, Malformed, Unencodable, UnexpectedEof};
+    use wireframe_proto::{Fault, LimitExceeded, Malformed, Unencodable, UnexpectedEof};
 
     use super::*;
 
@@ -176,7 +176,10 @@ mod tests {
             (CloseReason::FrameTimedOut, Some("frame_timed_out")),
             (CloseReason::MessageTimedOut, Some("message_timed_out")),
             (CloseReason::BodyTimedOut, Some("body_timed_out")),
-            (CloseReason::DrainTimedOut, Some("drain_timed_out")),
+            (
+                CloseReason::DrainTimedOut { fault: Fault::Own },
+                Some("drain_timed_out"),
+            ),
             (
                 CloseReason::HandlerFailed("disk".into()),
                 Some("handler_failed"),

@@ -131,7 +131,8 @@ impl Header {
         v1::line(&self.origin).into_bytes()
     }
 
-    /// Its bytes in version 2. A [checksum](Fields::with_checksum) among its fields is computed.
+    /// Its bytes in version 2. A [checksum](Fields::with_checksum) among its fields is computed;
+    /// of several, as a header that came may have them, one is left.
     #[must_use]
     pub fn to_v2(&self) -> Vec<u8> {
         v2::encode(self)

@@ -68,7 +68,8 @@ impl Fields {
         Ok(Self(Bytes::copy_from_slice(block)))
     }
 
-    /// Adds a field. A checksum takes the place of the one that there is.
+    /// Adds a field. A [checksum](Self::CRC32C) takes the place of the one that there is, and
+    /// its value is ignored: it is computed when the header is sent.
     ///
     /// # Errors
     ///
@@ -94,6 +95,16 @@ impl Fields {
         };
         let head = [&[kind][..], &len.to_be_bytes()].concat();
         Ok(Self([&self.0, &head[..], value].concat().into()))
+    }
+
+    /// With no more than one checksum, as it can be sent. A header that came may have more.
+    pub(super) fn with_one_checksum(self) -> Self {
+        let sums = self.iter().filter(|(kind, _)| *kind == Self::CRC32C);
+        match sums.count() {
+            0 | 1 => self,
+            // It takes less than what it replaces.
+            _ => self.clone().with_checksum().unwrap_or(self),
+        }
     }
 
     fn without_checksum(self) -> Self {

@@ -237,9 +237,10 @@ pub(super) fn encode(header: &Header) -> Vec<u8> {
         }
     };
     let fields = match header.origin {
-        Origin::Local => &[],
-        _ => header.fields.as_bytes(),
+        Origin::Local => Fields::default(),
+        _ => header.fields.clone().with_one_checksum(),
     };
+    let fields = fields.as_bytes();
     // What fields may take leaves room for all addresses.
     let len = u16::try_from(addresses.len() + fields.len()).unwrap_or(u16::MAX);
     bytes.extend([2 << 4 | command, what]);

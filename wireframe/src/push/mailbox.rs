@@ -45,6 +45,9 @@ pub(crate) struct Mailbox<F> {
 pub(crate) trait AnyMailbox: Send + Sync {
     fn control(&self) -> &Arc<Control>;
 
+    /// That of the connection.
+    fn clock(&self) -> &Clock;
+
     /// Frames of that priority on their way, those already encoded included.
     fn queued(&self, priority: Priority) -> usize;
 }
@@ -52,6 +55,10 @@ pub(crate) trait AnyMailbox: Send + Sync {
 impl<F: Send> AnyMailbox for Mailbox<F> {
     fn control(&self) -> &Arc<Control> {
         self.control()
+    }
+
+    fn clock(&self) -> &Clock {
+        self.clock()
     }
 
     fn queued(&self, priority: Priority) -> usize {

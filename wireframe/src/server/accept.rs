@@ -1,7 +1,7 @@
 //! Taking connections, one after the other.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    net::SocketAddr,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     app::{App, WireframeApp},
+    contain,
     driver::{Driver, Environment},
     error::BuildError,
     frame::Protocol,
@@ -48,7 +49,6 @@ pub async fn serve<P: Protocol, L: Listener>(
 ) -> Result<ShutdownReport, BuildError> {
     let app = app.build()?;
     let Environment { clock, tasks } = &environment;
-    handle.begin(clock);
     let mut back_off = BackOff::default();
     let mut in_a_row = 0;
     let mut accept = |cx: &mut Context<'_>| {
@@ -97,11 +97,17 @@ fn start<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     limits: &ConnectionLimits,
 ) {
-    let admitted = handle.admit(limits, limited_by(&transport, address));
+    // A transport is code of the user.
+    let ask = || (limited_by(&transport, address), transport.preparation());
+    let Some((ip, preparation)) = contain::run(ask) else {
+        contain::discard(transport);
+        return note_panic(app, None, environment, handle);
+    };
+    let admitted = handle.admit(limits, ip);
     let Some(standing) = Standing::of(admitted, address, handle, &app.shared.metrics) else {
         return;
     };
-    if transport.preparation().is_none() {
+    if preparation.is_none() {
         return begin(app, (transport, address), environment, handle, standing);
     }
     let (app, environment, handle, limits) =
@@ -131,35 +137,51 @@ fn begin<P: Protocol, T: Transport + 'static>(
     handle: &ServerHandle,
     standing: Standing,
 ) {
-    let told = transport.address(address).or(address);
-    // It makes the protocol's codec, framing and session: code of the user.
-    let driver = AssertUnwindSafe(|| match &standing {
-        Standing::Admitted(_) => Driver::server(app, transport, address, environment),
-        Standing::Refused(_, limit) => {
-            Driver::refusing(app, transport, address, environment, *limit)
-        }
+    let mut peer = None;
+    // It asks transport and clock, and makes the protocol's codec, framing and session: code of
+    // the user.
+    let made = contain::run(|| {
+        peer = transport.address(address);
+        let since = environment.clock.now();
+        let driver = match &standing {
+            Standing::Admitted(_) => Driver::server(app, transport, address, environment),
+            Standing::Refused(_, limit) => {
+                Driver::refusing(app, transport, address, environment, *limit)
+            }
+        };
+        (driver, since)
     });
-    let Ok(driver) = catch_unwind(driver) else {
-        app.shared.metrics.error(ErrorKind::ProtocolPanicked);
-        if let Some(suppressed) = handle.note_panic(environment.clock.now()) {
-            let peer = told.map(field::display);
-            tracing::error!(
-                peer,
-                suppressed,
-                "the protocol panicked over a new connection"
-            );
-        }
-        return;
+    let Some((driver, since)) = made else {
+        return note_panic(app, peer, environment, handle);
     };
     match standing {
         Standing::Admitted(seat) => {
-            let place = handle.enter(&driver.push_handle(), seat);
+            let place = handle.enter(&driver.push_handle(), seat, since);
             let served = Served { driver, place };
             environment.tasks.spawn_unabortable(served);
         }
         Standing::Refused(refusal, _) => {
             environment.tasks.spawn(Refused { driver, refusal });
         }
+    }
+}
+
+/// Code of the user has panicked over a new connection, which is gone by that.
+fn note_panic<P: Protocol>(
+    app: &App<P>,
+    peer: Option<SocketAddr>,
+    environment: &Environment,
+    handle: &ServerHandle,
+) {
+    app.shared.metrics.error(ErrorKind::ProtocolPanicked);
+    let now = contain::run(|| environment.clock.now());
+    if let Some(suppressed) = now.and_then(|now| handle.note_panic(now)) {
+        let peer = peer.map(field::display);
+        tracing::error!(
+            peer,
+            suppressed,
+            "the protocol panicked over a new connection"
+        );
     }
 }
 

@@ -16,7 +16,6 @@ use wireframe_proto::{ConnectionId, Instant, LimitExceeded, Throttle};
 pub(super) use self::places::{Place, Refusal, Seat};
 use super::{ConnectionLimits, ConnectionSnapshot, ServerSnapshot, ShutdownReport, WhenFull};
 use crate::{
-    clock::Clock,
     contain,
     push::{AnyMailbox, ConnectionHandle},
     sync::{Arc, Mutex, lock},
@@ -33,8 +32,6 @@ struct ServerState {
     stage: Stage,
     /// That of the future that serves.
     server: Option<Waker>,
-    /// There while it serves.
-    clock: Option<Clock>,
     connections: HashMap<ConnectionId, Member>,
     /// How many of them each address has, where that is limited.
     addresses: HashMap<IpAddr, usize>,
@@ -61,6 +58,7 @@ struct Warned {
 #[derive(Clone)]
 struct Member {
     mailbox: Arc<dyn AnyMailbox>,
+    /// By the clock of the mailbox.
     since: Instant,
 }
 
@@ -178,11 +176,9 @@ impl ServerHandle {
         let state = lock(&self.state);
         let members: Vec<_> = state.connections.values().cloned().collect();
         let (preparing, failed_handshakes) = (state.preparing, state.unprepared);
-        let clock = state.clock.clone();
         drop(state);
-        // A clock is foreign code, which must not run locked.
-        let now = clock.map_or(Instant::ZERO, |clock| clock.now());
-        let look = |member: &Member| ConnectionSnapshot::new(&*member.mailbox, member.since, now);
+        // It asks their clocks: foreign code, which must not run locked.
+        let look = |member: &Member| ConnectionSnapshot::new(&*member.mailbox, member.since);
         ServerSnapshot {
             connections: members.iter().map(look).collect(),
             preparing,
@@ -208,12 +204,6 @@ impl ServerHandle {
     /// The protocol has panicked over a new connection; says whether to log that.
     pub(super) fn note_panic(&self, now: Instant) -> Option<u64> {
         lock(&self.state).warned.panics.pass(now)
-    }
-
-    /// The server begins to serve.
-    pub(super) fn begin(&self, clock: &Clock) {
-        let stale = lock(&self.state).clock.replace(clock.clone());
-        drop(stale);
     }
 
     /// The server has ended.

@@ -36,6 +36,15 @@ pub(super) fn limited_by<T: Transport>(
     address.map(|address| address.ip())
 }
 
+/// Who the peer is, as far as that is known: the proxy, as long as it has not told.
+fn known_as<T: Transport>(transport: &T, address: Option<SocketAddr>) -> Option<SocketAddr> {
+    let known = transport.address(address);
+    match transport.info().get::<ProxyInfo>() {
+        Some(_) => known,
+        None => known.or(address),
+    }
+}
+
 /// Does what goes before the protocol, step by step. `None` if it failed, or the server shuts
 /// down before it is done.
 pub(super) async fn prepare<T: Transport>(
@@ -50,8 +59,8 @@ pub(super) async fn prepare<T: Transport>(
         match step_unless_shut_down(transport, limit, environment).await? {
             Ok(()) => {
                 let ip = limited_by(transport, *address);
-                let told = transport.address(*address).or(*address);
-                standing = standing.judged_again(ip, told, handle, limits, metrics)?;
+                let known = known_as(transport, *address);
+                standing = standing.judged_again(ip, known, handle, limits, metrics)?;
             }
             Err(error) => {
                 let accepted = (&*transport, *address);
@@ -89,7 +98,7 @@ fn unprepared<T: Transport>(
 ) {
     let info = transport.info();
     let told = info.get::<ProxyInfo>();
-    let peer = transport.address(address).or(address).map(field::display);
+    let peer = known_as(transport, address).map(field::display);
     if told.is_some_and(ProxyInfo::is_local) && went_away(error) {
         tracing::debug!(peer, "a proxy has looked whether the server is there");
         return drop(standing);

@@ -50,7 +50,8 @@ pub struct ConnectionSnapshot {
 }
 
 impl ConnectionSnapshot {
-    pub(super) fn new(mailbox: &dyn AnyMailbox, since: Instant, now: Instant) -> Self {
+    pub(super) fn new(mailbox: &dyn AnyMailbox, since: Instant) -> Self {
+        let now = mailbox.clock().now();
         let control = mailbox.control();
         let Progress {
             received,
@@ -69,5 +70,37 @@ impl ConnectionSnapshot {
             requests,
             stalled: stalled_since.map(|since| now.saturating_duration_since(since)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Driver, WireframeApp,
+        server::{ConnectionLimits, ServerHandle},
+        testing::{Simulation, link},
+    };
+
+    #[test]
+    fn each_connection_has_its_age_by_its_own_clock() {
+        // rule: OBS-4
+        let (handle, limits) = (ServerHandle::default(), ConnectionLimits::default());
+        let app = WireframeApp::new().build().unwrap();
+        let served = [100, 7].map(|began| {
+            let simulation = Simulation::new();
+            simulation.advance(Duration::from_secs(began));
+            let environment = simulation.environment();
+            let driver = Driver::server(&app, link(10).0, None, &environment);
+            let (seat, since) = (handle.admit(&limits, None), environment.clock.now());
+            let place = handle.enter(&driver.push_handle(), seat.unwrap(), since);
+            (simulation, driver, place)
+        });
+        served[0].0.advance(Duration::from_secs(1));
+        served[1].0.advance(Duration::from_secs(60));
+        let mut connections = handle.snapshot().connections;
+        connections.sort_by_key(|connection| connection.id);
+        let ages: Vec<_> = connections.iter().map(|one| one.age.as_secs()).collect();
+        assert_eq!(ages, [1, 60]);
     }
 }

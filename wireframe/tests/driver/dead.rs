@@ -114,7 +114,9 @@ fn ends() -> [(&'static str, End, CloseReason); 7] {
                 world.client.connection().close();
                 world.simulation.advance(crate::rig::secs(5));
             },
-            CloseReason::DrainTimedOut,
+            CloseReason::DrainTimedOut {
+                fault: wireframe::Fault::Peer,
+            },
         ),
     ]
 }

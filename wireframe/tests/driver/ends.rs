@@ -84,7 +84,12 @@ fn the_deadline_ends_a_drain_in_any_case() {
     assert!(!rig.driver.is_done());
     assert_eq!(protocol.record.count("dropped"), 0);
     rig.advance(secs(1));
-    assert_eq!(rig.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        rig.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
     assert_eq!(protocol.record.count("dropped"), 1);
     assert_eq!(protocol.record.count("command_end Disconnected"), 1);
 }

@@ -133,7 +133,12 @@ fn a_stream_that_is_always_ready_does_not_delay_a_shutdown() {
         server.peer.receive();
     }
     server.simulation.advance(secs(1));
-    assert_eq!(server.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        server.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Peer
+        })
+    );
 }
 
 #[test]
@@ -172,7 +177,12 @@ fn a_handler_that_wakes_itself_for_ever_does_not_starve_its_connection() {
     assert!(!server.driver.is_done());
     server.simulation.clock().advance(secs(5));
     server.simulation.run();
-    assert_eq!(server.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        server.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
 }
 
 /// A protocol of single bytes. Its answers take none.

@@ -18,7 +18,7 @@ use crate::rig::{Line, Oops, Rig, Text, config, line, nonzero, text, wire};
 type Answer = Response<Line, Oops>;
 
 /// A frame that is not text.
-const FLAW: [u8; 5] = [0, 0, 0, 1, 0xff];
+pub(crate) const FLAW: [u8; 5] = [0, 0, 0, 1, 0xff];
 
 /// Lets others go first, once.
 async fn wait_a_turn() {
@@ -188,4 +188,38 @@ fn an_endless_answer_does_not_keep_a_flaw_waiting() {
     let heard = rig.heard();
     assert_eq!(heard.first().map(String::as_str), Some("more"));
     assert_eq!(heard.last().map(String::as_str), Some("goodbye"));
+}
+
+/// What is heard of these frames, cut in two there.
+fn heard_of(frames: [&str; 2], at: usize) -> Vec<String> {
+    let bytes = frames.map(wire).concat();
+    let (front, back) = bytes.split_at(at);
+    let mut rig = Rig::new(app());
+    rig.peer.send(front);
+    rig.simulation.run();
+    rig.peer.send(back);
+    rig.heard()
+}
+
+#[test]
+fn a_control_frame_that_drains_lets_what_came_before_it_be_answered() {
+    // rule: HOOK-4, FRAME-5
+    for (request, answer) in [
+        ("1", &["1:one"][..]),
+        ("4", &["4:late"]),
+        ("5", &["a", "b", "end"]),
+    ] {
+        for at in 0..=wire(request).len() {
+            let expected = [answer, &["goodbye"]].concat();
+            assert_eq!(heard_of([request, "~drain"], at), expected, "cut at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_control_frame_that_closes_waits_for_no_answer() {
+    // rule: HOOK-6
+    assert_eq!(heard_of(["5", "~bye"], 0), ["~bye"]);
+    let behind = wire("5").len();
+    assert_eq!(heard_of(["5", "~bye"], behind), ["a", "b", "end", "~bye"]);
 }

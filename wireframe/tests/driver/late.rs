@@ -9,14 +9,18 @@ use std::{
 
 use wireframe::{
     BodyError, Clock, CloseReason, Conversation, Driver, Environment, Heartbeat, Inbound,
+    Malformed,
     Priority::High,
-    PushHandle, State, WireframeApp,
+    PushHandle, Response, State, WireframeApp,
     proto::Instant,
     rt::{Sleep, Timer},
     testing::{Link, Simulation, Spawned, link},
 };
 
-use crate::rig::{Line, Text, config, line, lines, nonzero, secs, text, wire};
+use crate::{
+    flaws::FLAW,
+    rig::{Line, Oops, Text, config, line, lines, nonzero, secs, text, wire},
+};
 
 /// Time goes on by itself; sleeps end, and what peers do is seen, when the reactor turns.
 #[derive(Clone, Default)]
@@ -288,5 +292,27 @@ fn the_end_of_a_drain_waits_for_no_alarm() {
     busy.simulation.run();
     busy.pass(secs(5));
     busy.disturb();
-    assert_eq!(busy.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        busy.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
+}
+
+#[test]
+fn what_came_late_before_a_flaw_has_its_turn() {
+    // rule: FRAME-5, LIM-3
+    let stream = || Response::<Line, Oops>::frames(async_stream::stream! { yield line("a") });
+    let mut busy = Busy::new(app().route(2, stream));
+    assert_eq!(busy.rest(), [""; 0]);
+    busy.pass(secs(5));
+    busy.send("2");
+    busy.sent.extend(FLAW);
+    busy.pass(secs(6));
+    assert_eq!(busy.rest(), ["a", "goodbye"]);
+    busy.peer.finish();
+    busy.simulation.run();
+    let malformed = CloseReason::Malformed(Malformed::new("not text"));
+    assert_eq!(busy.driver.take(), Some(malformed));
 }

@@ -357,11 +357,18 @@ fn a_drain_that_meets_a_full_stream_ends_by_its_deadline() {
     world.simulation.advance(secs(4));
     assert!(!world.driver.is_done());
     world.simulation.advance(secs(1));
-    assert_eq!(world.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        world.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
     for n in 0..2 {
         assert_eq!(next(&mut replies), frame(&format!("<+{n}")));
     }
-    let error = CallError::Closed(CloseReason::DrainTimedOut);
+    let error = CallError::Closed(CloseReason::DrainTimedOut {
+        fault: wireframe::Fault::Own,
+    });
     assert_eq!(next(&mut replies), Poll::Ready(Some(Err(error))));
 }
 

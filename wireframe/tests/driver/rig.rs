@@ -210,6 +210,10 @@ impl WireframeProtocol for Text {
             ctx.set_heartbeat(Some(Heartbeat::expecting(timeout)));
             return Reaction::Continue;
         }
+        if frame.0 == "~drain" {
+            ctx.close();
+            return Reaction::Continue;
+        }
         if frame.0 == "~bye" {
             return Reaction::Close(Some(frame));
         }

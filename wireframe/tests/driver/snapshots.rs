@@ -3,7 +3,10 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc, Weak,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
@@ -166,15 +169,34 @@ impl Timer for Asking {
 fn a_timer_may_ask_its_server() {
     // rule: OBS-4
     let (done, is_done) = mpsc::channel();
-    thread::spawn(move || {
+    let asks = thread::spawn(move || {
+        // Gone by a panic, too.
+        let _done: mpsc::Sender<()> = done;
         let serving = Serving::timed(slow(), |simulation, handle| {
             Clock::new(Arc::new(Asking(simulation, handle)))
         });
         let _peer = serving.connect(1000);
         serving.simulation.run();
         assert_eq!(only(&serving.handle).age, Duration::ZERO);
-        done.send(()).unwrap();
     });
     // Whom it asked under a lock would wait for itself.
-    is_done.recv_timeout(secs(20)).expect("no deadlock");
+    let ended = is_done.recv_timeout(secs(20));
+    assert_eq!(ended, Err(RecvTimeoutError::Disconnected), "a deadlock");
+    asks.join().expect("it says itself what is wrong");
+}
+
+#[test]
+fn a_server_that_has_ended_keeps_no_timer() {
+    // rule: SHUT-5
+    let mut kept = Weak::new();
+    let serving = Serving::timed(slow(), |simulation, _| {
+        let timer = Arc::new(Asking(simulation, ServerHandle::default()));
+        kept = Arc::downgrade(&timer);
+        Clock::new(timer)
+    });
+    assert!(kept.strong_count() > 0);
+    serving.handle.shutdown();
+    serving.simulation.run();
+    assert!(serving.served.take().is_some(), "it has ended");
+    assert_eq!(kept.strong_count(), 0);
 }

@@ -141,7 +141,12 @@ fn a_late_driver_keeps_the_end_of_a_drain() {
     rig.peer.send(&wire("~x"));
     rig.simulation.clock().advance(secs(6));
     rig.simulation.run();
-    assert_eq!(rig.driver.take(), Some(CloseReason::DrainTimedOut));
+    assert_eq!(
+        rig.driver.take(),
+        Some(CloseReason::DrainTimedOut {
+            fault: wireframe::Fault::Own
+        })
+    );
     assert_eq!(protocol.record.count("control"), 0);
 }
 

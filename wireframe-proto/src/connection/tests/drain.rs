@@ -2,7 +2,7 @@
 
 use super::support::{Correlated, Frame, Hook, InOrder, Kind, Link, ends, goodbyes, numbers};
 use crate::{
-    AnswerError, Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Instant,
+    AnswerError, Body, CloseReason, Config, DeadlineReason, Discarded, End, Event, Fault, Instant,
     Outcome, Priority, PushBound, Refusal, Shutdown, State, UndeliveredReason, config::nonzero,
 };
 
@@ -178,11 +178,15 @@ fn the_deadline_ends_it_in_any_case_and_gives_back_what_was_not_sent() {
     let events = link.events();
     assert_eq!(
         events.first(),
-        Some(&Event::Closing(CloseReason::DrainTimedOut))
+        Some(&Event::Closing(CloseReason::DrainTimedOut {
+            fault: Fault::Peer
+        }))
     );
     assert_eq!(
         events.last(),
-        Some(&Event::Closed(CloseReason::DrainTimedOut))
+        Some(&Event::Closed(CloseReason::DrainTimedOut {
+            fault: Fault::Peer
+        }))
     );
     let undelivered = events.iter().filter_map(|event| match event {
         Event::Undelivered(undelivered) => Some(undelivered),
@@ -307,4 +311,60 @@ fn a_caller_who_bounds_the_pushes_is_asked_to_end_them() {
     let (sent, events) = link.wind_up();
     assert_eq!(numbers(&sent), [2, 50]);
     assert_eq!(events, [Event::Closing(CloseReason::Drained)]);
+}
+
+/// Does things to a link, drains it, and says whose fault the deadline's passing is.
+fn fault_of_drain(what: impl FnOnce(&mut Link<Correlated>)) -> Fault {
+    let mut link = Link::new(config(), Correlated::default());
+    what(&mut link);
+    link.drain(100);
+    link.pass_until(100);
+    match link.events().last() {
+        Some(Event::Closed(reason @ CloseReason::DrainTimedOut { .. })) => reason.fault(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_drain_that_is_late_for_handlers_is_this_ends_fault() {
+    // rule: OBS-3, SHUT-3
+    let at_work = |link: &mut Link<Correlated>| _ = link.requests(&[1, 2]);
+    assert_eq!(fault_of_drain(at_work), Fault::Own);
+    let one_awaits = |link: &mut Link<Correlated>| {
+        let commands = link.requests(&[1, 2]);
+        let _ = link.connection.next_body(commands[0].id, link.now);
+    };
+    assert_eq!(fault_of_drain(one_awaits), Fault::Own);
+    let reads_nothing = |link: &mut Link<Correlated>| {
+        link.connection.call(Frame::numbered(1), None).unwrap();
+        link.sent();
+        link.connection.hold_input(true, link.now);
+    };
+    assert_eq!(fault_of_drain(reads_nothing), Fault::Own);
+}
+
+#[test]
+fn a_drain_that_only_the_peer_could_end_is_the_peers_fault() {
+    // rule: OBS-3, SHUT-3
+    let takes_nothing = |link: &mut Link<Correlated>| {
+        link.requests(&[1]);
+        link.connection
+            .push(Priority::Low, Frame::numbered(1))
+            .unwrap();
+        let _ = link.fill();
+    };
+    assert_eq!(fault_of_drain(takes_nothing), Fault::Peer);
+    let held = |link: &mut Link<Correlated>| link.connection.handle_held(link.now, 1);
+    assert_eq!(fault_of_drain(held), Fault::Peer);
+    let owes_bodies = |link: &mut Link<Correlated>| {
+        for command in link.requests(&[1, 2]) {
+            let _ = link.connection.next_body(command.id, link.now);
+        }
+    };
+    assert_eq!(fault_of_drain(owes_bodies), Fault::Peer);
+    let owes_a_reply = |link: &mut Link<Correlated>| {
+        link.connection.call(Frame::numbered(1), None).unwrap();
+        link.sent();
+    };
+    assert_eq!(fault_of_drain(owes_a_reply), Fault::Peer);
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::support::{Correlated, Frame, InOrder, Kind, Link, OVERHEAD, numbers};
 use crate::{
-    Body, CloseReason, Config, DeadlineReason, End, Event, HalfClose, Heartbeat, Priority,
+    Body, CloseReason, Config, DeadlineReason, End, Event, Fault, HalfClose, Heartbeat, Priority,
     Shutdown, State, UnexpectedEof, Wants, config::nonzero,
 };
 
@@ -222,7 +222,7 @@ fn other_clocks_run_while_input_is_held() {
         .shutdown(link.now, Shutdown::Drain { deadline });
     assert_eq!(link.due(), Some((DeadlineReason::Shutdown, 70)));
     link.pass_until(70);
-    let closed = Event::Closed(CloseReason::DrainTimedOut);
+    let closed = Event::Closed(CloseReason::DrainTimedOut { fault: Fault::Peer });
     assert_eq!(link.events().last(), Some(&closed));
 }
 

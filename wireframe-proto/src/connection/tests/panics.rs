@@ -416,3 +416,21 @@ fn pushes_of_a_caller_who_bounds_them_are_accounted_for_too() {
     ));
     every_push_is_accounted_for(&mut connection);
 }
+
+#[test]
+fn after_a_panic_no_peer_waits_any_more() {
+    // rule: OBS-3, HOOK-7
+    let peer = Peer::client_of(ConnectionId(1));
+    let mut connection = Connection::new(Config::default(), Fragile, peer, NOW);
+    events(&mut connection);
+    connection.pause_reading(true, NOW);
+    assert!(connection.pressure.is_some());
+    FUSE.set(("drain_notice", 0));
+    let how = Shutdown::Drain {
+        deadline: Instant::MAX,
+    };
+    let drained = catch_unwind(AssertUnwindSafe(|| connection.shutdown(NOW, how)));
+    assert!(drained.is_err());
+    events(&mut connection);
+    assert_eq!(connection.pressure, None);
+}

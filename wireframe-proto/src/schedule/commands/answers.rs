@@ -31,6 +31,12 @@ impl<F> Commands<F> {
             })
     }
 
+    /// Frames of answers that wait, counted command by command.
+    #[cfg(test)]
+    pub(crate) fn count_answers(&self) -> usize {
+        self.places.iter().map(|c| c.answer.len()).sum()
+    }
+
     /// Whether the rest of the answer waits until the body has been discarded.
     fn waits_for_body(&self, command: &Command<F>) -> bool {
         self.order == AnswerOrder::InOrder

@@ -307,6 +307,17 @@ fn a_header_has_one_checksum_however_often_it_is_added() {
 }
 
 #[test]
+fn of_several_checksums_that_came_one_is_sent() {
+    // rule: PROXY-3
+    let sum = b"\x03\0\x04\x01\x02\x03\x04";
+    let mut header = Header::tcp(([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
+    header.fields = Fields::parse(&[&sum[..], b"\xE0\0\x01x", sum].concat()).unwrap();
+    let sent = whole(&header.to_v2());
+    let kinds: Vec<_> = sent.fields.iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [0xE0, Fields::CRC32C]);
+}
+
+#[test]
 fn fields_say_what_a_proxy_knows() {
     // rule: PROXY-2
     let ssl = |client, verify| {

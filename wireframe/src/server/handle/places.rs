@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use wireframe_proto::{CloseReason, ConnectionId, LimitExceeded};
+use wireframe_proto::{CloseReason, ConnectionId, Instant, LimitExceeded};
 
 use super::{Member, ServerHandle, Stage, at_most};
 use crate::{
@@ -43,14 +43,15 @@ impl ServerHandle {
         Some(Refusal(self.clone()))
     }
 
-    /// A connection is there, and its seat becomes its place.
+    /// A connection is there `since` then, by its own clock, and its seat becomes its place.
     pub(in crate::server) fn enter<F: Send + 'static>(
         &self,
         connection: &PushHandle<F>,
         mut seat: Seat,
+        since: Instant,
     ) -> Place {
         let mailbox = Arc::clone(connection.mailbox());
-        let (id, since) = (mailbox.control().id(), mailbox.clock().now());
+        let id = mailbox.control().id();
         let mut state = lock(&self.state);
         let stage = state.stage;
         state.connections.insert(id, Member { mailbox, since });

@@ -36,6 +36,8 @@ pub(super) struct Run<const C: bool, const B: bool, S: Wire> {
     undelivered: u64,
     released: u64,
     sent: Vec<u8>,
+    /// What may have been encoded and not sent after the call that is made now.
+    most: usize,
     closed: bool,
 }
 
@@ -64,6 +66,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
             undelivered: 0,
             released: 0,
             sent: vec![],
+            most: 0,
             closed: false,
         }
     }
@@ -105,6 +108,7 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
     pub(super) fn apply(&mut self, op: Op) {
         let now = Instant::from_millis(self.clock);
         self.link.now = now;
+        self.most = self.most_encoded(&op);
         let engine = &mut self.link.connection;
         match op {
             Op::Write(frame) => self.write(&frame),
@@ -163,6 +167,24 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
             }
             _ => self.apply_to_command(op, now),
         }
+    }
+
+    /// A poll may come to a flaw, before which all goes that is ready: what is answered so far
+    /// and how those commands end, pushes with what hooks push at these ends, and control.
+    fn most_encoded(&self, op: &Op) -> usize {
+        let engine = &self.link.connection;
+        let frames = match op {
+            Op::Poll => {
+                let (stats, live) = (engine.stats(), engine.commands.live());
+                let pushes = stats.high.queued + stats.low.queued;
+                let pushes = usize::try_from(pushes).unwrap() + live;
+                engine.commands.count_answers() + live + pushes + engine.control.len() + 2
+            }
+            // One crosses the mark.
+            _ => 1,
+        };
+        let mark = engine.config.limits.high_water.get();
+        engine.transmit.len().max(mark) + frames * S::LARGEST
     }
 
     fn apply_to_command(&mut self, op: Op, now: Instant) {
@@ -248,7 +270,9 @@ impl<const C: bool, const B: bool, S: Wire> Run<C, B, S> {
         assert!(engine.events.len() <= 8 + in_flight, "events pile up");
         // A unit that crosses the mark, and a last word. Before a flaw all goes that is ready.
         let is_flawed = engine.flaw.is_some() || closes_over_a_flaw(&engine.phase);
-        assert!(is_flawed || engine.transmit.len() <= limits.high_water.get() + 4 * 64);
+        let encoded = engine.transmit.len();
+        assert!(is_flawed || encoded <= limits.high_water.get() + 4 * 64);
+        assert!(encoded <= self.most, "{encoded} of {}", self.most);
     }
 
     /// A driver that acts on `wants` alone brings it to its end in a few steps.

@@ -9,17 +9,25 @@ use crate::{FragmentStrategy, LenFlag32K, LengthDelimited, Multiplexed};
 
 /// A framing, and how the peer uses it.
 pub(super) trait Wire: FragmentStrategy<Frame> + FragmentStrategy<Bytes> + Clone {
+    /// The most bytes of a frame of this end, with headers.
+    const LARGEST: usize;
+
     /// The units of the peer's `n`th frame.
     fn units(frame: &Frame, n: u32) -> Vec<Vec<u8>>;
 }
 
 impl Wire for LengthDelimited {
+    const LARGEST: usize = 4 + 60;
+
     fn units(frame: &Frame, _: u32) -> Vec<Vec<u8>> {
         vec![frame.wire()]
     }
 }
 
 impl Wire for Multiplexed {
+    /// A message of 70 in fragments of 10, the first of which says how long it is.
+    const LARGEST: usize = 7 * (13 + 10) + 8;
+
     /// Most in fragments, of which one may be doubled or missing.
     fn units(frame: &Frame, n: u32) -> Vec<Vec<u8>> {
         let piece = if n.is_multiple_of(4) { 0 } else { 3 };
@@ -34,6 +42,9 @@ impl Wire for Multiplexed {
 }
 
 impl Wire for LenFlag32K {
+    /// A message of 70 in two fragments.
+    const LARGEST: usize = 2 * 2 + 70;
+
     fn units(frame: &Frame, n: u32) -> Vec<Vec<u8>> {
         let wire = frame.wire();
         let piece = if n.is_multiple_of(4) { usize::MAX } else { 3 };
