@@ -122,7 +122,8 @@ fn streams_that_fail_leave_nothing_behind() {
         peer.send(&b"\0\0\0\x04\x02\x01\x02\0".repeat(20));
         poll(&mut driver);
         peer.receive();
-        let listed = driver.runnable.len() + driver.blocked.len();
+        let at_work = driver.at_work();
+        let listed = at_work.runnable.len() + at_work.blocked.len();
         assert!(listed <= 2, "{listed} places are listed");
     }
     assert!(driver.engine.stats().requests > 200);
