@@ -75,7 +75,7 @@ impl<P: WireframeProtocol> Connection<P> {
             let Undelivered {
                 priority, charge, ..
             } = *undelivered;
-            self.pushes.ledger.unencodable(priority, charge);
+            self.pushes.ledger().unencodable(priority, charge);
         }
         Some(event)
     }

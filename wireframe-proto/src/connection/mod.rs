@@ -294,7 +294,7 @@ impl<P: WireframeProtocol> Connection<P> {
             control: VecDeque::new(),
             pushes: Pushes::new(config.push_bound, config.unsent_pushes),
             commands: Commands::new(P::ANSWERS),
-            scheduler: Scheduler::new(config.fairness),
+            scheduler: Scheduler::default(),
             begun: None,
             last_command: None,
             phase: Phase::Active,
