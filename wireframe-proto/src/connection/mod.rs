@@ -38,7 +38,9 @@ use crate::{
     heartbeat::Pulse,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
-    schedule::{begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler},
+    schedule::{
+        begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler, seldom::Seldom,
+    },
     stats::{Counters, FragmentStats, Stats},
     throttle::Warnings,
     time::{Instant, ReadingClock},
@@ -114,7 +116,7 @@ pub struct Connection<P: WireframeProtocol> {
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
     header_len: usize,
-    control: VecDeque<P::Frame>,
+    control: Seldom<P::Frame>,
     pushes: Pushes<P::Frame>,
     commands: Commands<P::Frame>,
     scheduler: Scheduler,
@@ -137,7 +139,7 @@ pub struct Connection<P: WireframeProtocol> {
     input_ended: bool,
     /// The caller will hand over no more pushes.
     pushes_ended: bool,
-    events: VecDeque<Event<P::Frame>>,
+    events: Seldom<Event<P::Frame>>,
 
     // Time.
     now: Instant,
@@ -291,7 +293,7 @@ impl<P: WireframeProtocol> Connection<P> {
             held_at: 0,
             header: Vec::new(),
             header_len: 0,
-            control: VecDeque::new(),
+            control: Seldom::default(),
             pushes: Pushes::new(config.push_bound, config.unsent_pushes),
             commands: Commands::new(P::ANSWERS),
             scheduler: Scheduler::default(),
@@ -305,7 +307,7 @@ impl<P: WireframeProtocol> Connection<P> {
             peer_closed: false,
             input_ended: false,
             pushes_ended: false,
-            events: VecDeque::new(),
+            events: Seldom::default(),
             now,
             began: now,
             reading: ReadingClock::default(),

@@ -1,6 +1,6 @@
 //! From what waits to bytes for the transport.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
@@ -374,12 +374,8 @@ impl<P: WireframeProtocol> Connection<P> {
             reassembler.shrink();
         }
         self.header = Vec::new();
-        if self.control.is_empty() {
-            self.control = VecDeque::new();
-        }
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.control.shrink();
+        self.events.shrink();
     }
 }
 
