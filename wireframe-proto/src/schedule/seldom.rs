@@ -85,3 +85,23 @@ impl<T> Seldom<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Seldom;
+
+    #[test]
+    fn it_takes_a_pointer_until_something_comes_and_when_it_is_freed() {
+        // rule: LIM-5
+        assert_eq!(size_of::<Seldom<[u64; 9]>>(), size_of::<usize>());
+        let mut queue = Seldom::default();
+        for value in [1, 2] {
+            queue.push_back(value);
+        }
+        queue.shrink();
+        assert_eq!((queue.pop_front(), queue.pop_front()), (Some(1), Some(2)));
+        assert!(queue.is_empty() && queue.0.is_some());
+        queue.shrink();
+        assert!(queue.0.is_none());
+    }
+}
