@@ -317,7 +317,8 @@ pub struct Transmit<'a> {
 /// What the engine keeps about output that has left.
 #[derive(Debug)]
 pub(crate) struct Sent<'a> {
-    pub(crate) ledger: &'a mut Ledger,
+    /// None if there has been no push.
+    pub(crate) ledger: Option<&'a mut Ledger>,
     /// Whether the transport holds earlier output: what it takes is not with the peer then.
     pub(crate) held: bool,
     /// When the peer last took a byte.
@@ -349,7 +350,9 @@ impl Transmit<'_> {
         let before = self.queue.sent_total();
         if self.queue.advance(n) > 0 {
             let on_sent = self.on_sent;
-            on_sent.ledger.settle(self.queue.sent_total());
+            if let Some(ledger) = on_sent.ledger {
+                ledger.settle(self.queue.sent_total());
+            }
             if on_sent.held {
                 return;
             }

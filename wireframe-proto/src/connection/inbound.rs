@@ -70,12 +70,20 @@ impl<P: WireframeProtocol> Connection<P> {
     /// until here, so that these events are bounded as the pushes are.
     #[inline]
     pub(super) fn take_event(&mut self) -> Option<Event<P::Frame>> {
+        match self.events.is_empty() {
+            false => self.take_first_event(),
+            true => None,
+        }
+    }
+
+    #[cold]
+    fn take_first_event(&mut self) -> Option<Event<P::Frame>> {
         let event = self.events.pop_front()?;
         if let Event::Undelivered(undelivered) = &event {
             let Undelivered {
                 priority, charge, ..
             } = *undelivered;
-            self.pushes.ledger.unencodable(priority, charge);
+            self.pushes.ledger().unencodable(priority, charge);
         }
         Some(event)
     }

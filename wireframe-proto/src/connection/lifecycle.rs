@@ -220,7 +220,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// Everything that was under way ends here.
     fn drop_work(&mut self) {
         self.pushes.open = false;
-        self.control.clear();
+        drop(self.control.take());
         self.calls.clear();
         self.receive.clear();
         self.counted = 0;
@@ -358,7 +358,7 @@ impl<P: WireframeProtocol> Connection<P> {
         if !matches!(self.phase, Phase::Closed(_)) {
             self.phase = Phase::closed(CloseReason::ProtocolPanicked);
             self.pushes.open = false;
-            self.control.clear();
+            drop(self.control.take());
             self.calls.clear();
             self.receive = BytesMut::new();
             self.drop_partial_messages();

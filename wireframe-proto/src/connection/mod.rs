@@ -39,7 +39,9 @@ use crate::{
     held_output::HeldOutput,
     ids::{Peer, RequestId},
     protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
-    schedule::{begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler},
+    schedule::{
+        begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler, seldom::Seldom,
+    },
     stats::{Counters, FragmentStats, Stats},
     throttle::Warnings,
     time::{Instant, ReadingClock},
@@ -113,7 +115,7 @@ pub struct Connection<P: WireframeProtocol> {
     header: Vec<u8>,
     /// The length of the last header: most likely that of the next.
     header_len: usize,
-    control: VecDeque<P::Frame>,
+    control: Seldom<P::Frame>,
     pushes: Pushes<P::Frame>,
     commands: Commands<P::Frame>,
     scheduler: Scheduler,
@@ -136,7 +138,7 @@ pub struct Connection<P: WireframeProtocol> {
     input_ended: bool,
     /// The caller will hand over no more pushes.
     pushes_ended: bool,
-    events: VecDeque<Event<P::Frame>>,
+    events: Seldom<Event<P::Frame>>,
 
     // Time.
     now: Instant,
@@ -289,10 +291,10 @@ impl<P: WireframeProtocol> Connection<P> {
             held: HeldOutput::default(),
             header: Vec::new(),
             header_len: 0,
-            control: VecDeque::new(),
+            control: Seldom::default(),
             pushes: Pushes::new(config.push_bound, config.unsent_pushes),
             commands: Commands::new(P::ANSWERS),
-            scheduler: Scheduler::new(config.fairness),
+            scheduler: Scheduler::default(),
             begun: None,
             last_command: None,
             phase: Phase::Active,
@@ -303,7 +305,7 @@ impl<P: WireframeProtocol> Connection<P> {
             peer_closed: false,
             input_ended: false,
             pushes_ended: false,
-            events: VecDeque::new(),
+            events: Seldom::default(),
             now,
             began: now,
             reading: ReadingClock::default(),

@@ -1,6 +1,6 @@
 //! From what waits to bytes for the transport.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
@@ -81,7 +81,7 @@ impl<P: WireframeProtocol> Connection<P> {
                 false => self.ready(),
                 true => self.ready_between_fragments(),
             };
-            match self.scheduler.pick(ready, self.now) {
+            match self.scheduler.pick(&self.config.fairness, ready, self.now) {
                 Some(source) if between && self.go_on(source) => {}
                 Some(Source::Control) => self.send_control(),
                 Some(Source::High) => self.send_push(Priority::High),
@@ -148,7 +148,7 @@ impl<P: WireframeProtocol> Connection<P> {
         else {
             return;
         };
-        self.pushes.ledger.encoding(priority, charge);
+        self.pushes.ledger().encoding(priority, charge);
         let (call, shared) = match special.as_deref() {
             None => (None, None),
             Some(Special::Call(call)) => (Some(*call), None),
@@ -184,7 +184,7 @@ impl<P: WireframeProtocol> Connection<P> {
         call: Option<CallId>,
         error: Unencodable,
     ) {
-        self.pushes.ledger.refused(priority);
+        self.pushes.ledger().refused(priority);
         self.note_high_dry(priority);
         if let Some(call) = call {
             self.calls.cancel(call);
@@ -203,9 +203,9 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn push_encoded(&mut self, priority: Priority) {
         self.note_high_dry(priority);
         let end = self.transmit.end();
-        self.pushes.ledger.encoded(priority, end);
+        self.pushes.ledger().encoded(priority, end);
         if end == self.transmit.sent_total() {
-            self.pushes.ledger.settle(end);
+            self.pushes.ledger().settle(end);
         }
     }
 
@@ -337,7 +337,7 @@ impl<P: WireframeProtocol> Connection<P> {
         Some(Transmit {
             queue: &mut self.transmit,
             on_sent: Sent {
-                ledger: &mut self.pushes.ledger,
+                ledger: self.pushes.used_ledger(),
                 held: self.held.bytes != 0,
                 last_progress: &mut self.last_progress,
                 last_activity: &mut self.last_activity,
@@ -374,12 +374,8 @@ impl<P: WireframeProtocol> Connection<P> {
             reassembler.shrink();
         }
         self.header = Vec::new();
-        if self.control.is_empty() {
-            self.control = VecDeque::new();
-        }
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.control.shrink();
+        self.events.shrink();
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;
-mod seldom;
+pub(crate) mod seldom;
 mod token_bucket;
 mod unsent;
 

@@ -45,38 +45,26 @@ impl Account {
 }
 
 /// The accounts of both priorities.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    capacity: Option<PushCapacity>,
-    /// Boxed on first use: many connections are never pushed to.
-    accounts: Option<Box<Accounts>>,
-}
-
 #[derive(Debug, Default)]
-struct Accounts {
+pub(crate) struct Ledger {
     high: Account,
     low: Account,
 }
 
-impl Accounts {
-    fn of(&mut self, priority: Priority) -> &mut Account {
+impl Ledger {
+    #[inline]
+    const fn of(&self, priority: Priority) -> &Account {
+        match priority {
+            Priority::High => &self.high,
+            Priority::Low => &self.low,
+        }
+    }
+
+    #[inline]
+    const fn account(&mut self, priority: Priority) -> &mut Account {
         match priority {
             Priority::High => &mut self.high,
             Priority::Low => &mut self.low,
-        }
-    }
-}
-
-impl Ledger {
-    fn account(&mut self, priority: Priority) -> &mut Account {
-        let accounts = self.accounts.get_or_insert_with(Box::default);
-        accounts.of(priority)
-    }
-
-    fn has_room(&mut self, priority: Priority, charge: usize) -> bool {
-        match (self.capacity, &mut self.accounts) {
-            (Some(capacity), Some(accounts)) => accounts.of(priority).has_room(capacity, charge),
-            _ => true,
         }
     }
 
@@ -111,11 +99,7 @@ impl Ledger {
 
     /// Frames that are encoded, and whose last byte the transport has not taken.
     fn encoded_frames(&self, priority: Priority) -> usize {
-        match (&self.accounts, priority) {
-            (None, _) => 0,
-            (Some(accounts), Priority::High) => accounts.high.encoded.len(),
-            (Some(accounts), Priority::Low) => accounts.low.encoded.len(),
-        }
+        self.of(priority).encoded.len()
     }
 
     fn ended(&mut self, priority: Priority, charge: usize) {
@@ -127,10 +111,7 @@ impl Ledger {
 
     /// The transport has taken the first `sent_total` bytes of the output.
     pub(crate) fn settle(&mut self, sent_total: u64) {
-        let Some(accounts) = &mut self.accounts else {
-            return;
-        };
-        for account in [&mut accounts.high, &mut accounts.low] {
+        for account in [&mut self.high, &mut self.low] {
             while let Some(&(end, charge)) = account.encoded.front() {
                 crate::steps::step();
                 if end > sent_total {
@@ -159,9 +140,15 @@ impl Ledger {
     /// The output that was encoded will not be sent: takes the charges of its frames, in
     /// order.
     fn take_encoded(&mut self, priority: Priority) -> VecDeque<(u64, usize)> {
-        match &mut self.accounts {
-            Some(accounts) => core::mem::take(&mut accounts.of(priority).encoded),
-            None => VecDeque::new(),
+        core::mem::take(&mut self.account(priority).encoded)
+    }
+
+    /// Frees what holds nothing.
+    fn shrink(&mut self) {
+        for account in [&mut self.high, &mut self.low] {
+            if account.encoded.is_empty() {
+                account.encoded = VecDeque::new();
+            }
         }
     }
 }
@@ -169,13 +156,84 @@ impl Ledger {
 /// Both push queues.
 #[derive(Debug)]
 pub(crate) struct Pushes<F> {
-    high: VecDeque<Accepted<F>>,
-    low: VecDeque<Accepted<F>>,
-    pub(crate) ledger: Ledger,
-    /// Frames that were encoded, if they are kept.
-    unsent: Option<Unsent<F>>,
+    capacity: Option<PushCapacity>,
+    keeps_unsent: bool,
     /// Whether new pushes are taken.
     pub(crate) open: bool,
+    /// Boxed on first use: many connections are never pushed to.
+    queues: Option<Box<Queues<F>>>,
+}
+
+#[derive(Debug)]
+struct Queues<F> {
+    high: VecDeque<Accepted<F>>,
+    low: VecDeque<Accepted<F>>,
+    ledger: Ledger,
+    /// Frames that were encoded, if they are kept.
+    unsent: Unsent<F>,
+}
+
+impl<F> Default for Queues<F> {
+    fn default() -> Self {
+        Self {
+            high: VecDeque::new(),
+            low: VecDeque::new(),
+            ledger: Ledger::default(),
+            unsent: Unsent::default(),
+        }
+    }
+}
+
+impl<F> Queues<F> {
+    #[inline]
+    const fn of(&self, priority: Priority) -> &VecDeque<Accepted<F>> {
+        match priority {
+            Priority::High => &self.high,
+            Priority::Low => &self.low,
+        }
+    }
+
+    #[inline]
+    const fn queue(&mut self, priority: Priority) -> &mut VecDeque<Accepted<F>> {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Low => &mut self.low,
+        }
+    }
+
+    /// Drops the frames that were kept and have been sent.
+    fn forget_sent(&mut self) {
+        for priority in Priority::ALL {
+            let unsent = self.ledger.encoded_frames(priority);
+            self.unsent.forget_sent(priority, unsent);
+        }
+    }
+
+    /// Queues a frame again that was encoded, to be taken out as undelivered.
+    fn put_back(&mut self, priority: Priority, frame: F, call: Option<CallId>, charge: usize) {
+        let mut accepted = Accepted::new(frame, charge);
+        if let Some(call) = call {
+            accepted.begin_call(call);
+        }
+        self.queue(priority).push_front(accepted);
+    }
+
+    fn abandon_encoded(&mut self, priority: Priority) {
+        let mut charges = self.ledger.take_encoded(priority);
+        if let Some(&(IN_HAND, charge)) = charges.back() {
+            charges.pop_back();
+            self.ledger.ended(priority, charge);
+        }
+        let kept = self.unsent.take(priority, charges.len());
+        for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
+            crate::steps::step();
+            self.ledger.ended(priority, charge);
+        }
+        for ((frame, call), (_, charge)) in kept.into_iter().zip(charges).rev() {
+            crate::steps::step();
+            self.put_back(priority, frame, call, charge);
+        }
+    }
 }
 
 impl<F> Pushes<F> {
@@ -185,36 +243,46 @@ impl<F> Pushes<F> {
             PushBound::Caller => None,
         };
         Self {
-            high: VecDeque::new(),
-            low: VecDeque::new(),
-            ledger: Ledger {
-                capacity,
-                accounts: None,
-            },
-            unsent: (unsent == UnsentPushes::Returned).then(Unsent::default),
+            capacity,
+            keeps_unsent: unsent == UnsentPushes::Returned,
             open: true,
+            queues: None,
         }
     }
 
-    fn queue(&mut self, priority: Priority) -> &mut VecDeque<Accepted<F>> {
-        match priority {
-            Priority::High => &mut self.high,
-            Priority::Low => &mut self.low,
-        }
+    #[inline]
+    fn queues(&mut self) -> &mut Queues<F> {
+        self.queues.get_or_insert_with(Box::default)
+    }
+
+    /// The account of a push that was accepted.
+    #[inline]
+    pub(crate) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.queues().ledger
+    }
+
+    /// The accounts, if there has been any push.
+    #[inline]
+    pub(crate) fn used_ledger(&mut self) -> Option<&mut Ledger> {
+        self.queues.as_mut().map(|queues| &mut queues.ledger)
     }
 
     /// Whether a frame with this charge finds a slot.
-    pub(crate) fn has_room(&mut self, priority: Priority, charge: usize) -> bool {
-        self.ledger.has_room(priority, charge)
+    pub(crate) fn has_room(&self, priority: Priority, charge: usize) -> bool {
+        match (self.capacity, &self.queues) {
+            (Some(capacity), Some(queues)) => queues.ledger.of(priority).has_room(capacity, charge),
+            _ => true,
+        }
     }
 
     /// Takes a slot and the frame.
     pub(crate) fn accept(&mut self, priority: Priority, accepted: Accepted<F>) {
-        let account = self.ledger.account(priority);
+        let queues = self.queues();
+        let account = queues.ledger.account(priority);
         account.frames += 1;
         account.bytes = account.bytes.saturating_add(accepted.charge);
         account.stats.accepted += 1;
-        self.queue(priority).push_back(accepted);
+        queues.queue(priority).push_back(accepted);
     }
 
     /// Takes all of `batch`, in order.
@@ -222,13 +290,14 @@ impl<F> Pushes<F> {
         if batch.is_empty() {
             return;
         }
-        let account = self.ledger.account(priority);
+        let queues = self.queues();
+        let account = queues.ledger.account(priority);
         account.frames += batch.len();
         account.bytes = batch
             .iter()
             .fold(account.bytes, |sum, a| sum.saturating_add(a.charge));
         account.stats.accepted += batch.len() as u64;
-        let queue = self.queue(priority);
+        let queue = queues.queue(priority);
         if queue.is_empty() {
             core::mem::swap(queue, batch);
         } else {
@@ -238,20 +307,21 @@ impl<F> Pushes<F> {
 
     #[inline]
     pub(crate) fn pop(&mut self, priority: Priority) -> Option<Accepted<F>> {
-        self.queue(priority).pop_front()
+        self.queues.as_mut()?.queue(priority).pop_front()
     }
 
     /// Whether frames are kept until they have been sent.
     #[inline]
     pub(crate) const fn keeps_unsent(&self) -> bool {
-        self.unsent.is_some()
+        self.keeps_unsent
     }
 
     /// A frame was encoded: it is kept until it has been sent, if that was asked for.
     pub(crate) fn keep(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
-        if let Some(unsent) = &mut self.unsent {
+        if self.keeps_unsent {
+            let Queues { unsent, ledger, .. } = self.queues();
             unsent.keep(priority, frame, call);
-            unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
+            unsent.forget_sent(priority, ledger.encoded_frames(priority));
         }
     }
 
@@ -259,122 +329,90 @@ impl<F> Pushes<F> {
     /// again, if frames are kept, to be taken out as undelivered. To be told before
     /// [`abandon_encoded`](Self::abandon_encoded).
     pub(crate) fn abandon_begun(&mut self, priority: Priority, frame: F, call: Option<CallId>) {
-        if self.keeps_unsent()
-            && let Some(charge) = self.ledger.take_in_hand(priority)
+        if self.keeps_unsent
+            && let Some(charge) = self.ledger().take_in_hand(priority)
         {
-            let mut accepted = Accepted::new(frame, charge);
-            if let Some(call) = call {
-                accepted.begin_call(call);
-            }
-            self.queue(priority).push_front(accepted);
+            self.queues().put_back(priority, frame, call, charge);
         }
     }
 
     /// Drops the frames that were kept and have been sent.
     #[inline]
     pub(crate) fn forget_sent(&mut self) {
-        if let Some(unsent) = &mut self.unsent {
-            for priority in Priority::ALL {
-                unsent.forget_sent(priority, self.ledger.encoded_frames(priority));
-            }
+        if self.keeps_unsent
+            && let Some(queues) = &mut self.queues
+        {
+            queues.forget_sent();
         }
     }
 
     /// The output that was encoded will not be sent. Where its frames were kept they are
     /// queued again, ahead of the others and in order, to be taken out as undelivered.
     pub(crate) fn abandon_encoded(&mut self) {
-        for priority in Priority::ALL {
-            let mut charges = self.ledger.take_encoded(priority);
-            if let Some(&(IN_HAND, charge)) = charges.back() {
-                charges.pop_back();
-                self.ledger.ended(priority, charge);
-            }
-            let kept = match &mut self.unsent {
-                Some(unsent) => unsent.take(priority, charges.len()),
-                None => VecDeque::new(),
-            };
-            for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
-                crate::steps::step();
-                self.ledger.ended(priority, charge);
-            }
-            for ((frame, call), (_, charge)) in kept.into_iter().zip(charges).rev() {
-                crate::steps::step();
-                let mut accepted = Accepted::new(frame, charge);
-                if let Some(call) = call {
-                    accepted.begin_call(call);
-                }
-                self.queue(priority).push_front(accepted);
+        if let Some(queues) = &mut self.queues {
+            for priority in Priority::ALL {
+                queues.abandon_encoded(priority);
             }
         }
     }
 
     /// Takes a queued frame out because the connection ends.
     pub(crate) fn pop_undelivered(&mut self) -> Option<(Priority, Accepted<F>)> {
-        let (priority, accepted) = match self.high.pop_front() {
+        let Queues {
+            high, low, ledger, ..
+        } = &mut **self.queues.as_mut()?;
+        let (priority, accepted) = match high.pop_front() {
             Some(accepted) => (Priority::High, accepted),
-            None => (Priority::Low, self.low.pop_front()?),
+            None => (Priority::Low, low.pop_front()?),
         };
-        self.ledger.ended(priority, accepted.charge);
+        ledger.ended(priority, accepted.charge);
         Some((priority, accepted))
     }
 
     #[inline]
     pub(crate) fn has(&self, priority: Priority) -> bool {
-        match priority {
-            Priority::High => !self.high.is_empty(),
-            Priority::Low => !self.low.is_empty(),
-        }
+        let queues = self.queues.as_ref();
+        queues.is_some_and(|queues| !queues.of(priority).is_empty())
     }
 
     /// The next frame of a queue.
     pub(crate) fn front(&self, priority: Priority) -> Option<&Accepted<F>> {
-        match priority {
-            Priority::High => self.high.front(),
-            Priority::Low => self.low.front(),
-        }
+        self.queues.as_ref()?.of(priority).front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.high.is_empty() && self.low.is_empty()
+        let queues = self.queues.as_ref();
+        queues.is_none_or(|queues| queues.high.is_empty() && queues.low.is_empty())
     }
 
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
         self.forget_sent();
-        match &mut self.ledger.accounts {
-            Some(accounts) => core::mem::take(&mut accounts.of(priority).released),
+        match self.used_ledger() {
+            Some(ledger) => core::mem::take(&mut ledger.account(priority).released),
             None => Released::default(),
         }
     }
 
     /// Frees the queues' memory, if they are empty.
     pub(crate) fn shrink(&mut self) {
-        for queue in [&mut self.high, &mut self.low] {
+        self.forget_sent();
+        let Some(queues) = &mut self.queues else {
+            return;
+        };
+        for queue in [&mut queues.high, &mut queues.low] {
             if queue.is_empty() {
                 *queue = VecDeque::new();
             }
         }
-        self.forget_sent();
-        if let Some(unsent) = &mut self.unsent {
-            unsent.shrink();
-        }
-        let Some(accounts) = &mut self.ledger.accounts else {
-            return;
-        };
-        for account in [&mut accounts.high, &mut accounts.low] {
-            if account.encoded.is_empty() {
-                account.encoded = VecDeque::new();
-            }
-        }
+        queues.unsent.shrink();
+        queues.ledger.shrink();
     }
 
     pub(crate) fn stats(&self, priority: Priority) -> PushStats {
-        let Some(accounts) = &self.ledger.accounts else {
+        let Some(queues) = &self.queues else {
             return PushStats::default();
         };
-        let account = match priority {
-            Priority::High => &accounts.high,
-            Priority::Low => &accounts.low,
-        };
+        let account = queues.ledger.of(priority);
         PushStats {
             queued: account.frames as u64,
             ..account.stats

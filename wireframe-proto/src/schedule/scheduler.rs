@@ -21,9 +21,8 @@ pub(crate) struct Ready {
 }
 
 /// The quotas' counters.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scheduler {
-    config: FairnessConfig,
     /// High frames since the last low one.
     high_run: u32,
     /// Pushes since the last response unit.
@@ -33,30 +32,26 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn new(config: FairnessConfig) -> Self {
-        Self {
-            config,
-            high_run: 0,
-            push_run: 0,
-            slice_start: None,
-        }
-    }
-
     /// Decides what goes next, and counts it as gone.
     ///
     /// Something goes whenever anything is ready.
     #[inline]
-    pub(crate) fn pick(&mut self, ready: Ready, now: Instant) -> Option<Source> {
+    pub(crate) fn pick(
+        &mut self,
+        config: &FairnessConfig,
+        ready: Ready,
+        now: Instant,
+    ) -> Option<Source> {
         if !ready.high {
             self.slice_start = None;
         }
-        let source = self.choose(ready, now)?;
+        let source = self.choose(config, ready, now)?;
         match source {
             Source::Control => {}
             Source::High => {
                 self.high_run = self.high_run.saturating_add(1);
                 self.push_run = self.push_run.saturating_add(1);
-                if self.config.time_slice.is_some() {
+                if config.time_slice.is_some() {
                     self.slice_start.get_or_insert(now);
                 }
             }
@@ -85,13 +80,13 @@ impl Scheduler {
     }
 
     #[inline]
-    fn choose(&self, ready: Ready, now: Instant) -> Option<Source> {
+    fn choose(&self, config: &FairnessConfig, ready: Ready, now: Instant) -> Option<Source> {
         if ready.control {
             return Some(Source::Control);
         }
-        let low_due =
-            quota_reached(self.high_run, self.config.max_high_before_low) || self.slice_over(now);
-        let response_due = quota_reached(self.push_run, self.config.max_push_before_response);
+        let low_due = quota_reached(self.high_run, config.max_high_before_low)
+            || self.slice_over(config, now);
+        let response_due = quota_reached(self.push_run, config.max_push_before_response);
         match ready {
             Ready { low: true, .. } if low_due => Some(Source::Low),
             Ready { response: true, .. } if response_due => Some(Source::Response),
@@ -102,8 +97,8 @@ impl Scheduler {
         }
     }
 
-    fn slice_over(&self, now: Instant) -> bool {
-        match (self.config.time_slice, self.slice_start) {
+    fn slice_over(&self, config: &FairnessConfig, now: Instant) -> bool {
+        match (config.time_slice, self.slice_start) {
             (Some(slice), Some(start)) => now.saturating_duration_since(start) >= slice,
             _ => false,
         }

@@ -4,6 +4,7 @@ use wireframe_proto::{Body, Connection, Instant, RequestId, WireframeProtocol};
 
 use super::{
     Driver,
+    at_work::AtWork,
     hosted::Hosted,
     task::{self, Task},
     task_set::TaskSet,
@@ -61,14 +62,14 @@ struct Served {
 /// What the driver has besides its conversations.
 struct Around<'a, P: Protocol> {
     engine: &'a mut Connection<Hosted<P>>,
-    tasks: &'a TaskSet<Task<P>>,
+    at_work: Option<&'a AtWork<P>>,
     now: Instant,
 }
 
 impl<F> Conversing<F> {
     /// Does what the handler asks for.
     fn serve<P: Protocol<Frame = F>>(&mut self, around: &mut Around<'_, P>) -> Served {
-        let sent = self.may_send(around.tasks) && self.send(around.engine);
+        let sent = self.may_send(around.at_work) && self.send(around.engine);
         let engine = &mut *around.engine;
         if !engine.is_running(self.id) {
             // A frame of it could not be encoded, as an event will tell.
@@ -103,15 +104,15 @@ impl<F> Conversing<F> {
     fn has_room<P: Protocol<Frame = F>>(
         &self,
         engine: &Connection<Hosted<P>>,
-        tasks: &TaskSet<Task<P>>,
+        at_work: Option<&AtWork<P>>,
     ) -> bool {
-        engine.response_capacity(self.id) > 0 && self.may_send(tasks)
+        engine.response_capacity(self.id) > 0 && self.may_send(at_work)
     }
 
     /// Whether it is its turn to send: the answer's other frames go first if they only
     /// wait for room, or whoever sends without an end could keep the answer from its own.
-    fn may_send<P: Protocol<Frame = F>>(&self, tasks: &TaskSet<Task<P>>) -> bool {
-        let feed = self.feed.and_then(|index| tasks.get(index));
+    fn may_send<P: Protocol<Frame = F>>(&self, at_work: Option<&AtWork<P>>) -> bool {
+        let feed = self.feed.and_then(|index| at_work?.tasks.get(index));
         !matches!(feed, Some(Task::Feed { listed: true, .. }))
     }
 
@@ -180,7 +181,7 @@ impl<F> Conversing<F> {
 impl<F> Conversations<F> {
     pub(super) fn new(control: &Arc<Control>) -> Self {
         Self {
-            open: TaskSet::new(Arc::clone(control)),
+            open: TaskSet::new(control),
             by_slot: Vec::new(),
             blocked: Vec::new(),
             stirred: false,
@@ -249,7 +250,7 @@ impl<F> Conversations<F> {
                 return false;
             };
             let stays = self.open.poll(index, |conversing, _| {
-                conversing.blocked = !conversing.has_room(around.engine, around.tasks);
+                conversing.blocked = !conversing.has_room(around.engine, around.at_work);
                 conversing.blocked
             });
             if stays != Some(true) {
@@ -295,7 +296,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     fn conversations(&mut self) -> Option<(&mut Conversations<P::Frame>, Around<'_, P>)> {
         let around = Around {
             engine: &mut self.engine,
-            tasks: &self.tasks,
+            at_work: self.at_work.as_deref(),
             now: self.now,
         };
         Some((self.conversations.as_deref_mut()?, around))
@@ -332,7 +333,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             conversations.blocked.iter().any(|&id| {
                 let index = conversations.find(id);
                 let conversing = index.and_then(|index| conversations.open.get(index));
-                conversing.is_some_and(|c| c.has_room(&self.engine, &self.tasks))
+                conversing.is_some_and(|c| c.has_room(&self.engine, self.at_work.as_deref()))
             })
         })
     }

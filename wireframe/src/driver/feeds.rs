@@ -4,6 +4,7 @@ use wireframe_proto::{End, Filled};
 
 use super::{
     Driver,
+    at_work::AtWork,
     task::{self, Polled, Task},
 };
 use crate::{frame::Protocol, transport::Transport};
@@ -32,16 +33,16 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let mut moved = conversed;
             budget = budget.saturating_sub(usize::from(conversed));
             while budget > 0
-                && let Some(index) = self.runnable.pop_front()
+                && let Some(index) = self.next_runnable()
             {
                 budget -= 1;
                 match self.feed(index) {
                     Fed::Moved => {
                         moved = true;
                         // One frame each, in turn.
-                        self.runnable.push_back(index);
+                        self.at_work().runnable.push_back(index);
                     }
-                    Fed::Blocked => self.blocked.push(index),
+                    Fed::Blocked => self.at_work().blocked.push(index),
                     Fed::Pending => {}
                     Fed::Done => self.remove(index),
                 }
@@ -50,43 +51,59 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             if self.more_output {
                 return;
             }
-            if self.blocked.is_empty() {
+            if !self.has_blocked() {
                 if budget > 0 && (conversed || self.may_converse()) {
                     continue;
                 }
                 return;
             }
-            let had = self.blocked.len();
-            self.runnable.extend(self.blocked.drain(..));
+            let AtWork {
+                runnable, blocked, ..
+            } = self.at_work();
+            let had = blocked.len();
+            runnable.extend(blocked.drain(..));
+            let all_were_blocked = had == runnable.len();
             if budget == 0 {
                 return;
             }
             let has_room = self.any_has_room() || self.may_converse();
-            if !moved && had == self.runnable.len() && !has_room {
-                self.blocked.extend(self.runnable.drain(..));
+            if !moved && all_were_blocked && !has_room {
+                let AtWork {
+                    runnable, blocked, ..
+                } = self.at_work();
+                blocked.extend(runnable.drain(..));
                 return;
             }
         }
     }
 
+    /// The answer whose turn it is to be fed.
+    #[inline]
+    fn next_runnable(&mut self) -> Option<u32> {
+        self.at_work.as_mut()?.runnable.pop_front()
+    }
+
     /// Whether any answer that is about to be fed could be.
-    fn any_has_room(&mut self) -> bool {
-        let Self {
-            runnable,
-            tasks,
-            engine,
-            ..
-        } = self;
-        runnable.iter().any(|&index| match tasks.get(index) {
-            Some(Task::Feed { id, .. }) => engine.response_capacity(*id) > 0,
-            _ => true,
-        })
+    fn any_has_room(&self) -> bool {
+        let has_room = |at_work: &AtWork<P>| {
+            let mut runnable = at_work.runnable.iter();
+            runnable.any(|&index| match at_work.tasks.get(index) {
+                Some(Task::Feed { id, .. }) => self.engine.response_capacity(*id) > 0,
+                _ => true,
+            })
+        };
+        self.at_work.as_deref().is_some_and(has_room)
     }
 
     /// Moves one frame of an answer to the engine, if both sides are ready.
     fn feed(&mut self, index: u32) -> Fed {
-        let Self { tasks, engine, .. } = self;
-        let fed = tasks.poll(index, |task, cx| {
+        let Self {
+            at_work, engine, ..
+        } = self;
+        let Some(at_work) = at_work else {
+            return Fed::Pending;
+        };
+        let fed = at_work.tasks.poll(index, |task, cx| {
             let Task::Feed { id, feed, listed } = task else {
                 return None;
             };

@@ -165,8 +165,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         }
         if self.engine.commands_in_flight() == 0 {
             self.engine.shrink();
-            self.tasks.shrink();
-            self.at_work = Vec::new();
+            self.rest_from_work();
             self.batch = None;
             self.conversations = None;
             self.tell_latencies(Clock::now);

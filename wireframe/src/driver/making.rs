@@ -1,10 +1,10 @@
 //! Making a driver, of a server's connection or of a client's.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::net::SocketAddr;
 
 use wireframe_proto::{Connection, ConnectionId, Instant, LimitExceeded, Peer, Side};
 
-use super::{Driver, Environment, hosted::Hosted, spans, task_set::TaskSet};
+use super::{Driver, Environment, hosted::Hosted, spans};
 use crate::{
     app::{App, Surroundings},
     frame::Protocol,
@@ -82,7 +82,6 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             .with_metrics(metrics)
             .with_transport_info(info.clone());
         let control = Arc::new(control);
-        let tasks = TaskSet::new(Arc::clone(&control));
         let pushes = Arc::clone(&app.pushes);
         let mailbox = Mailbox::new(control, pushes, &environment.clock).with_extras(
             app.rate_limit,
@@ -109,16 +108,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             },
             app,
             mailbox,
-            tasks,
-            at_work: Vec::new(),
+            at_work: None,
             caller: None,
             now,
             sleep: None,
             rung: Instant::ZERO,
-            runnable: VecDeque::new(),
-            blocked: Vec::new(),
             waiting_pushes: None,
-            pushes_handled: 0,
             connected: false,
             peer_gone: false,
             more_output: false,

@@ -1,5 +1,6 @@
 //! The future that runs one connection.
 
+mod at_work;
 mod burial;
 mod conversations;
 mod deadlines;
@@ -21,7 +22,6 @@ mod task_set;
 mod tests;
 
 use std::{
-    collections::VecDeque,
     fmt,
     panic::AssertUnwindSafe,
     pin::Pin,
@@ -31,7 +31,7 @@ use std::{
 use tracing::Span;
 use wireframe_proto::{CloseReason, Connection, Instant, Priority, Shutdown, State};
 
-use self::{conversations::Conversations, hosted::Hosted, task::Task, task_set::TaskSet};
+use self::{at_work::AtWork, conversations::Conversations, hosted::Hosted};
 use crate::{
     app::{Shared, Surroundings},
     backlog::Backlog,
@@ -77,19 +77,11 @@ pub struct Driver<P: Protocol, T: Transport> {
     /// For which time an alarm has last rung. Runtimes look at their sockets when they look
     /// at their timers, so what had come by then can be read.
     rung: Instant,
-    tasks: TaskSet<Task<P>>,
-    /// Where among the tasks those of commands are, by the slots of these. Nothing is
-    /// taken out: what stands here may have ended.
-    at_work: Vec<u32>,
-    /// TaskTracker to be polled in this turn.
-    runnable: VecDeque<u32>,
-    /// Answers that have more than could be taken.
-    blocked: Vec<u32>,
+    /// Boxed on first use: most handlers are done at once.
+    at_work: Option<Box<AtWork<P>>>,
     /// Frames that the peer pushed and whose handlers have not started, oldest first.
     /// There only while there are any.
     waiting_pushes: Option<Box<Backlog<P::Frame>>>,
-    /// Handlers of pushed frames at work.
-    pushes_handled: usize,
     connected: bool,
     /// The peer has ended its output, and with that everything.
     peer_gone: bool,
@@ -174,7 +166,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         // What hooks pushed, those of the setup above all, does not wait for another turn.
         self.take_pushes();
         self.produce();
-        let mut progress = self.write(cx) && (self.more_output || !self.blocked.is_empty());
+        let mut progress = self.write(cx) && (self.more_output || self.has_blocked());
         self.settle();
         progress |= self.end_pushes();
         progress |= self.half_close(cx);
@@ -189,7 +181,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether there is anything to do that does not need the transport.
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty()
+        self.has_runnable()
             || self.engine.wants().event
             || self.is_called()
             || self.may_converse()
@@ -284,7 +276,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             let armed = self.sleep.as_ref().map(|(at, _)| *at);
             if let Some(outstanding) = self.mailbox.park(cx.waker(), armed) {
                 let caller = self.caller.as_deref();
-                let called = self.tasks.has_woken() || self.is_called();
+                let called = self.is_woken() || self.is_called();
                 if !called && !caller.is_some_and(Caller::has_news) {
                     self.charge(outstanding, was_over, cx);
                     return Poll::Pending;
@@ -315,7 +307,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Ends at once.
     fn abandon(&mut self) {
-        self.tasks.clear(task::discard);
+        self.drop_at_work();
         let reason = self.end_after_panic();
         self.close_mailbox(&reason);
     }

@@ -20,7 +20,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     pub(super) fn serve_push(&mut self, frame: P::Frame, cx: &mut Context<'_>) {
         if self.app.on_push.is_none() {
             self.hand_over(frame);
-        } else if self.pushes_handled < MAX_PUSHES_HANDLED && self.waiting_pushes.is_none() {
+        } else if self.waiting_pushes.is_none() && self.pushes_at_work() < MAX_PUSHES_HANDLED {
             self.start_push(frame, cx);
         } else if self.waiting_pushes.as_ref().is_none_or(|w| !w.is_full()) {
             let len = self.engine.measure(&frame);
@@ -83,7 +83,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Whether a pushed frame waits although its handler may start.
     pub(super) fn may_start_push(&self) -> bool {
-        self.waiting_pushes.is_some() && self.pushes_handled < MAX_PUSHES_HANDLED && self.is_open()
+        self.waiting_pushes.is_some()
+            && self.pushes_at_work() < MAX_PUSHES_HANDLED
+            && self.is_open()
     }
 
     /// Starts handlers of pushed frames that had to wait for others to end.
@@ -113,7 +115,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         };
         match task::start(&**handler, parts, cx) {
             Started::AtWork(handling) => {
-                self.pushes_handled += 1;
+                self.at_work().pushes += 1;
                 self.go_on(Serves::Push, handling);
             }
             Started::Done(answer) => self.handled(answer),

@@ -6,6 +6,7 @@ use wireframe_proto::{End, Escaped, Event, RequestId, RequestInfo};
 
 use super::{
     Driver, EVENTS_PER_TURN,
+    at_work::AtWork,
     conversations::Conversations,
     spans,
     task::{self, Feed, Serves, Task},
@@ -90,11 +91,8 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     pub(super) fn drop_tasks(&mut self) {
-        self.runnable.clear();
-        self.blocked.clear();
-        self.pushes_handled = 0;
         self.drop_waiting_pushes();
-        self.tasks.clear(task::discard);
+        self.drop_at_work();
         self.conversations = None;
     }
 
@@ -176,7 +174,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Goes on with a handler that was not done at its first poll.
     pub(super) fn go_on(&mut self, serves: Serves, handling: Handling<P>) {
-        let index = self.tasks.insert(Task::Handler(serves, handling));
+        let index = self.at_work().tasks.insert(Task::Handler(serves, handling));
         if let Serves::Request(id) = serves {
             self.note_at_work(id, index);
         }
@@ -185,18 +183,26 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
 
     /// Polls the tasks that were woken since the last turn.
     pub(super) fn poll_woken(&mut self) {
-        let mut woken = self.tasks.take_woken();
+        let Some(at_work) = &mut self.at_work else {
+            return;
+        };
+        let mut woken = at_work.tasks.take_woken();
         for index in woken.drain(..) {
             self.poll_task(index);
         }
-        self.tasks.reuse_list(woken);
+        if let Some(at_work) = &self.at_work {
+            at_work.tasks.reuse_list(woken);
+        }
     }
 
     /// Polls one task.
     pub(super) fn poll_task(&mut self, index: u32) {
-        let Self {
+        let Some(at_work) = self.at_work.as_deref_mut() else {
+            return;
+        };
+        let AtWork {
             tasks, runnable, ..
-        } = self;
+        } = at_work;
         let polled = tasks.poll(index, |task, cx| match task {
             Task::Handler(serves, handling) => {
                 Some((*serves, task::poll_handling::<P>(handling, cx)))
@@ -216,14 +222,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Serves::Request(id) => self.answered(id, answer),
             Serves::Connect => self.handled(answer),
             Serves::Push => {
-                self.pushes_handled -= 1;
+                self.at_work().pushes -= 1;
                 self.handled(answer);
             }
         }
     }
 
     pub(super) fn remove(&mut self, index: u32) {
-        task::discard(self.tasks.remove(index));
+        task::discard(self.at_work().tasks.remove(index));
     }
 
     /// A handler whose answer is not sent is done, or has panicked.
@@ -274,12 +280,12 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             self.engine.drop_body(id);
         }
         let listed = true;
-        let index = self.tasks.insert(Task::Feed { id, feed, listed });
+        let index = self.at_work().tasks.insert(Task::Feed { id, feed, listed });
         self.note_at_work(id, index);
         if converses {
             self.note_feed(id, index);
         }
-        self.runnable.push_back(index);
+        self.at_work().runnable.push_back(index);
     }
 
     /// Hands over an answer that is there already, whatever room there is: it takes no less

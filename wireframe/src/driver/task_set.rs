@@ -40,7 +40,7 @@ struct Place<T> {
     waker: Waker,
 }
 
-/// TaskTracker that share the driver's thread of control.
+/// Tasks that share the driver's thread of control.
 ///
 /// A place is used again for another task. A waker that outlives its task then polls the
 /// next one once in vain, which is harmless, and cheaper than a waker for each task.
@@ -48,20 +48,25 @@ pub(super) struct TaskSet<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     live: usize,
-    control: Arc<Control>,
-    /// Made with the first place.
-    woken: Option<Arc<Woken>>,
+    woken: Arc<Woken>,
 }
 
 impl<T> TaskSet<T> {
-    pub(super) fn new(control: Arc<Control>) -> Self {
+    pub(super) fn new(control: &Arc<Control>) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
             live: 0,
-            control,
-            woken: None,
+            woken: Arc::new(Woken {
+                indices: Mutex::new(Vec::new()),
+                control: Arc::clone(control),
+            }),
         }
+    }
+
+    /// Whether there is no task.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live == 0
     }
 
     /// Adds a task. It is not polled before it is asked to be.
@@ -83,16 +88,10 @@ impl<T> TaskSet<T> {
         }
         // Bounded by the commands in flight and the pushes being handled.
         let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let woken = self.woken.get_or_insert_with(|| {
-            Arc::new(Woken {
-                indices: Mutex::new(Vec::new()),
-                control: Arc::clone(&self.control),
-            })
-        });
         let shared = Arc::new(PlaceWaker {
             index,
             listed: AtomicBool::new(false),
-            woken: Arc::clone(woken),
+            woken: Arc::clone(&self.woken),
         });
         let waker = Waker::from(Arc::clone(&shared));
         let (task, beside) = make(&waker);
@@ -126,10 +125,7 @@ impl<T> TaskSet<T> {
 
     /// Takes the list of places that were woken.
     pub(super) fn take_woken(&mut self) -> Vec<u32> {
-        let Some(woken) = &self.woken else {
-            return Vec::new();
-        };
-        let list = std::mem::take(&mut *lock(&woken.indices));
+        let list = std::mem::take(&mut *lock(&self.woken.indices));
         for &index in &list {
             if let Some(place) = self.places.get(index as usize) {
                 // A swap, to see what was done before a wake that this one covers.
@@ -141,10 +137,8 @@ impl<T> TaskSet<T> {
 
     /// Gives an emptied list back, to be used again.
     pub(super) fn reuse_list(&self, list: Vec<u32>) {
-        if let Some(woken) = &self.woken
-            && list.capacity() > 0
-        {
-            let mut indices = lock(&woken.indices);
+        if list.capacity() > 0 {
+            let mut indices = lock(&self.woken.indices);
             if indices.capacity() == 0 {
                 *indices = list;
             }
@@ -153,9 +147,7 @@ impl<T> TaskSet<T> {
 
     /// Whether any place has been woken.
     pub(super) fn has_woken(&self) -> bool {
-        self.woken
-            .as_ref()
-            .is_some_and(|woken| !lock(&woken.indices).is_empty())
+        !lock(&self.woken.indices).is_empty()
     }
 
     /// The task there.
@@ -164,22 +156,8 @@ impl<T> TaskSet<T> {
     }
 
     /// Takes all tasks out, each through `dispose`.
-    pub(super) fn clear(&mut self, mut dispose: impl FnMut(T)) {
-        self.free = Vec::new();
-        self.live = 0;
-        for place in std::mem::take(&mut self.places) {
-            if let Some(task) = place.task {
-                dispose(task);
-            }
-        }
-        // A waker that outlives its place wakes nothing any more.
-        self.woken = None;
-    }
-
-    /// Gives the places of an idle connection back.
-    pub(super) fn shrink(&mut self) {
-        if self.live == 0 && !self.places.is_empty() {
-            self.clear(drop);
-        }
+    pub(super) fn end(self, dispose: impl FnMut(T)) {
+        let tasks = self.places.into_iter().filter_map(|place| place.task);
+        tasks.for_each(dispose);
     }
 }

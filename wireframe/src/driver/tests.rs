@@ -95,6 +95,38 @@ fn a_driver_keeps_nothing_of_conversations_that_have_ended() {
 }
 
 #[test]
+fn a_driver_makes_room_for_what_is_at_work_only_while_it_is() {
+    // rule: LIM-5
+    let (give, given) = async_channel::unbounded::<Bytes>();
+    let app = echo().route(2, move || {
+        let given = given.clone();
+        async move { given.recv().await.unwrap() }
+    });
+    let (mut driver, mut peer) = server(app);
+    for _ in 0..3 {
+        peer.send(b"\0\0\0\x04\x01\0\x01x");
+        poll(&mut driver);
+        assert_eq!(peer.receive(), b"\0\0\0\x04\x01\0\x01x");
+        assert!(driver.at_work.is_none(), "it was done at once");
+        peer.send(b"\0\0\0\x03\x02\0\0");
+        poll(&mut driver);
+        assert!(driver.at_work.is_some());
+        give.try_send(Bytes::from_static(b"x")).unwrap();
+        poll(&mut driver);
+        assert_eq!(peer.receive(), b"\0\0\0\x04\x02\0\x01x");
+        assert!(driver.at_work.is_none());
+    }
+}
+
+#[test]
+fn a_driver_is_small() {
+    // rule: LIM-5
+    // Each connection has all of it: what few of them use belongs in a box.
+    let size = size_of::<EnvelopeDriver>() - size_of::<Link>();
+    assert!(size <= 1_100, "{size} bytes");
+}
+
+#[test]
 fn streams_that_fail_leave_nothing_behind() {
     // rule: RESP-6
     fn frames(first: usize) -> Response {
@@ -122,7 +154,8 @@ fn streams_that_fail_leave_nothing_behind() {
         peer.send(&b"\0\0\0\x04\x02\x01\x02\0".repeat(20));
         poll(&mut driver);
         peer.receive();
-        let listed = driver.runnable.len() + driver.blocked.len();
+        let at_work = driver.at_work();
+        let listed = at_work.runnable.len() + at_work.blocked.len();
         assert!(listed <= 2, "{listed} places are listed");
     }
     assert!(driver.engine.stats().requests > 200);

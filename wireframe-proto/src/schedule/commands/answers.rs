@@ -81,7 +81,7 @@ impl<F> Commands<F> {
     /// Whose frame has stood aside for longest.
     #[inline]
     pub(crate) fn first_aside(&self) -> Option<u32> {
-        self.aside.front()
+        self.aside.front().copied()
     }
 
     /// What the answer has next whose turn it is may not go: it stands aside, so that the
@@ -118,7 +118,7 @@ impl<F> Commands<F> {
         if !command.in_ring {
             return frame;
         }
-        let mut had_turn = self.aside.pop_front_if(index);
+        let mut had_turn = self.aside.pop_front_if(&index);
         if !had_turn && self.ring.front() == Some(&index) {
             self.ring.pop_front();
             had_turn = true;
@@ -224,7 +224,7 @@ impl<F> Commands<F> {
         nothing_queued
             && match self.order {
                 AnswerOrder::InOrder => self.live.head() == Some(index),
-                AnswerOrder::Correlated => self.ring.is_empty() && self.aside.front().is_none(),
+                AnswerOrder::Correlated => self.ring.is_empty() && self.aside.is_empty(),
             }
     }
 

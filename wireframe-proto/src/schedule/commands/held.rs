@@ -1,7 +1,63 @@
 //! Commands that wait for others to end, and when they may start.
 
-use super::{Command, Commands, Held, Stage};
+use alloc::collections::VecDeque;
+
+use super::{Command, Commands, Stage};
 use crate::protocol::{AnswerOrder, RequestInfo};
+
+/// The frames of commands that wait for others to end.
+#[derive(Debug)]
+pub(super) struct HeldBack<F> {
+    named: VecDeque<Held<F>>,
+    /// Those without a correlation id, where those with one need not wait for them.
+    unnamed: VecDeque<Held<F>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Held<F> {
+    index: u32,
+    frame: F,
+    len: usize,
+}
+
+impl<F> Default for HeldBack<F> {
+    fn default() -> Self {
+        Self {
+            named: VecDeque::new(),
+            unnamed: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<F> HeldBack<F> {
+    pub(super) fn len(&self) -> usize {
+        self.named.len() + self.unnamed.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn queue(&mut self, runs_alone: bool) -> &mut VecDeque<Held<F>> {
+        match runs_alone {
+            false => &mut self.named,
+            true => &mut self.unnamed,
+        }
+    }
+
+    fn push(&mut self, held: Held<F>, runs_alone: bool) {
+        self.bytes += held.len;
+        self.queue(runs_alone).push_back(held);
+    }
+
+    fn pop(&mut self, runs_alone: bool) -> Option<Held<F>> {
+        let held = self.queue(runs_alone).pop_front()?;
+        self.bytes -= held.len;
+        Some(held)
+    }
+}
 
 impl<F> Commands<F> {
     /// Whether a command that came last and whose frame is not in the queue may start.
@@ -40,24 +96,16 @@ impl<F> Commands<F> {
 
     /// Keeps the frame of a held command; `len` is the length of its payload.
     pub(crate) fn hold(&mut self, index: u32, frame: F, len: usize) {
-        self.held_bytes += len;
-        let held = Held { index, frame, len };
-        if self.runs_alone(index) {
-            self.held_unnamed.push_back(held);
-        } else {
-            self.held.push_back(held);
-        }
+        let runs_alone = self.runs_alone(index);
+        let held_back = self.held_back.get_or_insert_default();
+        held_back.push(Held { index, frame, len }, runs_alone);
     }
 
     /// Starts the command that has been held the longest of those that may start.
     pub(crate) fn start_held(&mut self, max_in_flight: usize) -> Option<(RequestInfo, F)> {
         let index = self.next_held(max_in_flight)?;
-        let held = if self.runs_alone(index) {
-            self.held_unnamed.pop_front()?
-        } else {
-            self.held.pop_front()?
-        };
-        self.held_bytes -= held.len;
+        let runs_alone = self.runs_alone(index);
+        let held = self.held_back.as_mut()?.pop(runs_alone)?;
         self.start(index);
         Some((self.at(index)?.info, held.frame))
     }
@@ -69,15 +117,9 @@ impl<F> Commands<F> {
 
     #[inline]
     fn next_held(&self, max_in_flight: usize) -> Option<u32> {
-        if self.held() == 0 {
-            return None;
-        }
-        self.oldest_that_may_start(max_in_flight)
-    }
-
-    fn oldest_that_may_start(&self, max_in_flight: usize) -> Option<u32> {
+        let held_back = self.held_back.as_ref()?;
         let age = |&index: &u32| self.at(index).map(|command| self.age(command));
-        [self.held.front(), self.held_unnamed.front()]
+        [held_back.named.front(), held_back.unnamed.front()]
             .into_iter()
             .filter_map(|held| Some(held?.index))
             .filter(|&index| self.may_start(index, max_in_flight))
@@ -92,17 +134,18 @@ impl<F> Commands<F> {
 
     /// Drops all commands that are held.
     pub(crate) fn drop_held(&mut self) -> usize {
-        let dropped = self.held();
         // All but the first are held.
         let started = self.exclusive().is_some_and(|c| c.stage != Stage::Held);
         self.exclusives.truncate(usize::from(started));
-        let mut held = core::mem::take(&mut self.held);
-        held.append(&mut self.held_unnamed);
-        for held in held {
+        let Some(held_back) = self.held_back.take() else {
+            return 0;
+        };
+        let dropped = held_back.len();
+        let HeldBack { named, unnamed, .. } = *held_back;
+        for held in named.into_iter().chain(unnamed) {
             crate::steps::step();
             self.remove(held.index);
         }
-        self.held_bytes = 0;
         dropped
     }
 }

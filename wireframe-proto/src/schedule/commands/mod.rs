@@ -8,6 +8,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use hashbrown::HashMap;
 
+use self::held::HeldBack;
 use super::{
     list::{Linked, Links, List},
     seldom::Seldom,
@@ -90,14 +91,6 @@ impl<F> Default for BodyState<F> {
     }
 }
 
-/// A command that waits for others to end.
-#[derive(Debug)]
-pub(crate) struct Held<F> {
-    index: u32,
-    frame: F,
-    len: usize,
-}
-
 /// All commands of a connection.
 #[derive(Debug)]
 pub(crate) struct Commands<F> {
@@ -111,17 +104,15 @@ pub(crate) struct Commands<F> {
     running: usize,
     /// Running without a correlation id.
     unnamed_running: u32,
-    held: VecDeque<Held<F>>,
-    /// Held ones without a correlation id, where those with one need not wait for them.
-    held_unnamed: VecDeque<Held<F>>,
-    held_bytes: usize,
+    /// Boxed on first use: few peers send more at once than may be in flight.
+    held_back: Option<Box<HeldBack<F>>>,
     /// Answers with something to send, in the order of their turns. Correlated only.
     ring: VecDeque<u32>,
     /// Answers that were not let in at their turn, and have left the ring: the first of them
     /// goes before all others once it may.
-    aside: Seldom,
+    aside: Seldom<u32>,
     /// Exclusive commands that are live, oldest first. Only the first can have started.
-    exclusives: Seldom,
+    exclusives: Seldom<u32>,
     /// Bodies that somebody waits for, in the order of their deadlines.
     awaited: List,
     /// Bodies that have as many frames as may wait.
@@ -158,9 +149,7 @@ impl<F> Commands<F> {
             live: List::default(),
             running: 0,
             unnamed_running: 0,
-            held: VecDeque::new(),
-            held_unnamed: VecDeque::new(),
-            held_bytes: 0,
+            held_back: None,
             ring: VecDeque::new(),
             aside: Seldom::default(),
             exclusives: Seldom::default(),
@@ -180,11 +169,11 @@ impl<F> Commands<F> {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.held.len() + self.held_unnamed.len()
+        self.held_back.as_ref().map_or(0, |held| held.len())
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_back.as_ref().map_or(0, |held| held.bytes())
     }
 
     pub(crate) fn full_bodies(&self) -> u32 {
@@ -193,7 +182,7 @@ impl<F> Commands<F> {
 
     /// Bytes of frames that wait here: of commands that are held back, and in bodies.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.held_bytes + self.body_bytes
+        self.held_bytes() + self.body_bytes
     }
 
     pub(crate) fn body_bytes(&self) -> usize {
@@ -206,14 +195,14 @@ impl<F> Commands<F> {
 
     /// Whether an exclusive command is held.
     pub(crate) fn holds_exclusive(&self) -> bool {
-        let newest = self.exclusives.back().and_then(|index| self.at(index));
+        let newest = self.exclusives.back().and_then(|&index| self.at(index));
         newest.is_some_and(|command| command.stage == Stage::Held)
     }
 
     /// The oldest live exclusive command.
     #[inline]
     pub(crate) fn exclusive(&self) -> Option<&Command<F>> {
-        self.at(self.exclusives.front()?)
+        self.at(*self.exclusives.front()?)
     }
 
     #[inline]
@@ -321,7 +310,7 @@ impl<F> Commands<F> {
         }
         command.vacate();
         self.free.push(index);
-        self.exclusives.pop_front_if(index);
+        self.exclusives.pop_front_if(&index);
         if let (Some(by_id), Some(id)) = (&mut self.by_id, id)
             && by_id.get(&id) == Some(&index)
         {

@@ -88,10 +88,10 @@ fn something_goes_whenever_anything_is_ready_and_nothing_else_does() {
     // rule: SEL-1
     for config in configs() {
         for history in 0..1u32 << 12 {
-            let mut scheduler = Scheduler::new(config);
+            let mut scheduler = Scheduler::default();
             for shift in [0, 4, 8] {
                 let ready = ready(u8::try_from(history >> shift & 15).unwrap());
-                let picked = scheduler.pick(ready, Instant::ZERO);
+                let picked = scheduler.pick(&config, ready, Instant::ZERO);
                 let was_ready = match picked {
                     Some(Source::Control) => ready.control,
                     Some(Source::High) => ready.high && !ready.control,
@@ -115,12 +115,12 @@ fn longest_wait(config: FairnessConfig, waiting: u8, rounds: u32) -> u32 {
         .filter(|&bit| bit != waiting)
         .collect();
     for history in 0..1u32 << (2 * rounds) {
-        let mut scheduler = Scheduler::new(config);
+        let mut scheduler = Scheduler::default();
         let mut wait = 0;
         for round in 0..rounds {
             let [a, b] = [0, 1].map(|bit| history >> (2 * round + bit) & 1 != 0);
             let bits = waiting | if a { others[0] } else { 0 } | if b { others[1] } else { 0 };
-            let picked = scheduler.pick(ready(bits), Instant::ZERO);
+            let picked = scheduler.pick(&config, ready(bits), Instant::ZERO);
             let source = match waiting {
                 4 => Source::Low,
                 _ => Source::Response,
@@ -169,14 +169,14 @@ proptest! {
             max_push_before_response,
             time_slice: slice.map(Duration::from_millis),
         };
-        let mut scheduler = Scheduler::new(config);
+        let mut scheduler = Scheduler::default();
         let mut reference = Reference { config, past: vec![] };
         let mut now = Instant::ZERO;
         for (bits, passed) in rounds {
             now += Duration::from_millis(passed);
             // Control is rare, or nothing else would ever go.
             let ready = ready(if passed == 0 { bits } else { bits & !1 });
-            prop_assert_eq!(scheduler.pick(ready, now), reference.pick(ready, now));
+            prop_assert_eq!(scheduler.pick(&config, ready, now), reference.pick(ready, now));
         }
     }
 }
