@@ -1,74 +1,19 @@
-//! Models of what several threads do at once. Those of tasks and tokens run in all
-//! interleavings, the others in those of at most `LOOM_MAX_PREEMPTIONS` preemptions, if that is
-//! set.
-//!
-//! A wake-up that is lost leaves a thread blocked for ever, which loom reports. It takes
-//! `SeqCst` accesses for `AcqRel` ones, so what rests on their one order (who holds how much
-//! of a budget) is not modelled.
+//! Mailboxes from the first push to the end, with threads that sleep until they are woken, in
+//! the interleavings of so many preemptions.
 
 use std::{
-    num::NonZeroUsize,
     pin::pin,
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Waker},
 };
 
-use loom::{model, sync::Notify, thread};
-use wireframe_proto::{ConnectionId, Peer, Priority, PushCapacity, Released};
+use loom::{model, thread};
+use wireframe_proto::{Priority, Released};
 
+use super::{Sleeper, block_on, mailbox};
 use crate::{
-    budget::MemoryBudget,
-    push::{
-        Asked, Batch, Common, ConnectionHandle, Control, Mailbox, PushHandle, PushLimits, Settled,
-    },
-    rt::{BoxTask, Spawn},
-    shutdown::ShutdownToken,
-    sync::{Arc, Mutex, lock},
-    tasks::TaskTracker,
-    testing::ManualClock,
+    push::{Asked, Batch, ConnectionHandle, Mailbox, PushHandle, Settled},
+    sync::Arc,
 };
-
-/// Blocks its thread until it is woken.
-struct Sleeper(Notify);
-
-impl Sleeper {
-    fn new() -> (Arc<Self>, Waker) {
-        let sleeper = Arc::new(Self(Notify::new()));
-        (Arc::clone(&sleeper), Waker::from(sleeper))
-    }
-}
-
-impl Wake for Sleeper {
-    fn wake(self: Arc<Self>) {
-        self.0.notify();
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let (sleeper, waker) = Sleeper::new();
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        sleeper.0.wait();
-    }
-}
-
-/// A mailbox with room for so many frames.
-fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
-    let capacity = PushCapacity::new().with_frames(NonZeroUsize::new(frames).unwrap());
-    let mailbox = Arc::new(Mailbox::new(
-        Arc::new(Control::new(&Peer::client_of(ConnectionId(7)))),
-        Arc::new(Common {
-            encoding: Box::new(|_: &u32| 1),
-            limits: PushLimits::both(capacity),
-            budget: MemoryBudget::default(),
-        }),
-        &ManualClock::new().clock(),
-    ));
-    let handle = PushHandle::new(Arc::clone(&mailbox));
-    (mailbox, handle)
-}
 
 /// Does with a mailbox what the driver does.
 struct Driving {
@@ -257,81 +202,5 @@ fn who_waits_for_room_and_is_dropped_leaves_it_to_the_next() {
         // No slot is lost, nor given back twice.
         handle.try_push(Priority::Low, 3).unwrap();
         assert!(handle.try_push(Priority::Low, 4).is_err());
-    });
-}
-
-/// Runs a model in all interleavings, whatever the environment bounds others to: for one that
-/// takes no time.
-fn model_in_full(run: impl Fn() + Send + Sync + 'static) {
-    let mut builder = model::Builder::new();
-    builder.preemption_bound = None;
-    builder.check(run);
-}
-
-/// Keeps tasks, and never runs them.
-struct Kept(Mutex<Vec<BoxTask>>);
-
-impl Spawn for Kept {
-    fn spawn(&self, task: BoxTask) {
-        lock(&self.0).push(task);
-    }
-}
-
-#[test]
-fn who_waits_for_the_end_of_tasks_learns_of_it() {
-    // rule: SHUT-5
-    model_in_full(|| {
-        let kept = Arc::new(Kept(Mutex::new(Vec::new())));
-        let spawner: Arc<dyn Spawn> = kept.clone();
-        let tasks = TaskTracker::new(spawner);
-        tasks.spawn_unabortable(async {});
-        let first = lock(&kept.0).pop();
-        let ends = thread::spawn(move || drop(first));
-        let tracks = {
-            let (tasks, kept) = (tasks.clone(), Arc::clone(&kept));
-            thread::spawn(move || {
-                tasks.spawn_unabortable(async {});
-                let second = lock(&kept.0).pop();
-                drop(second);
-            })
-        };
-        block_on(tasks.wait());
-        ends.join().unwrap();
-        tracks.join().unwrap();
-        assert!(tasks.is_empty());
-    });
-}
-
-#[test]
-fn a_task_that_sleeps_learns_that_it_is_aborted() {
-    // rule: SHUT-3
-    model_in_full(|| {
-        let kept = Arc::new(Kept(Mutex::new(Vec::new())));
-        let spawner: Arc<dyn Spawn> = kept.clone();
-        let tasks = TaskTracker::new(spawner);
-        tasks.spawn(std::future::pending());
-        let task = lock(&kept.0).pop().unwrap();
-        let sleeps = thread::spawn(move || block_on(task));
-        tasks.abort();
-        sleeps.join().unwrap();
-        assert!(tasks.is_empty());
-    });
-}
-
-#[test]
-fn whoever_waits_for_a_token_hears_of_it() {
-    // rule: SHUT-5
-    model_in_full(|| {
-        let token = ShutdownToken::new();
-        let (second, third) = (token.clone(), token.clone());
-        let waits = thread::spawn(move || block_on(second.triggered()));
-        let gives_up = thread::spawn(move || {
-            let (_sleeper, waker) = Sleeper::new();
-            let mut triggered = pin!(third.triggered());
-            let _ = triggered.as_mut().poll(&mut Context::from_waker(&waker));
-        });
-        token.trigger();
-        waits.join().unwrap();
-        gives_up.join().unwrap();
     });
 }
