@@ -354,7 +354,7 @@ fn a_drain_that_only_the_peer_could_end_is_the_peers_fault() {
         let _ = link.fill();
     };
     assert_eq!(fault_of_drain(takes_nothing), Fault::Peer);
-    let held = |link: &mut Link<Correlated>| link.connection.handle_held(link.now, 1);
+    let held = |link: &mut Link<Correlated>| link.held(1, 0);
     assert_eq!(fault_of_drain(held), Fault::Peer);
     let owes_bodies = |link: &mut Link<Correlated>| {
         for command in link.requests(&[1, 2]) {
