@@ -1,8 +1,9 @@
 //! Models of what a few threads do at once.
 //!
-//! Those in [`at_once`] and [`tasks`] run in all interleavings: three threads each, of which
+//! Those in [`at_once`] and [`tasks`] run in all interleavings: up to three threads, of which
 //! each does one thing. Those in [`whole`] follow a mailbox to its end, and run in the
-//! interleavings of at most `LOOM_MAX_PREEMPTIONS` preemptions, for all of them take hours.
+//! interleavings of at most `LOOM_MAX_PREEMPTIONS` preemptions: each one more takes them some
+//! nine times as long.
 //!
 //! A wake-up that is lost leaves a thread blocked for ever, which loom reports, or a task
 //! asleep that has something to do, which the model sees. Loom takes `SeqCst` accesses for

@@ -2,10 +2,7 @@
 
 use wireframe_proto::{Instant, Priority};
 
-use super::{
-    lane::Wakers,
-    mailbox::{Inner, Mailbox},
-};
+use super::{inner::Inner, lane::Wakers, mailbox::Mailbox};
 
 impl<F> Mailbox<F> {
     /// Room was made in these lanes, or a token was given back: wakes as many as find both

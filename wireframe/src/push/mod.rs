@@ -14,6 +14,7 @@ mod driver_side;
 mod encoding;
 mod error;
 mod handle;
+mod inner;
 mod lane;
 mod mailbox;
 mod memory;

@@ -6,8 +6,9 @@ use wireframe_proto::{Accepted, Instant, Priority};
 
 use super::{
     error::PushError,
+    inner::Inner,
     lane::Wakers,
-    mailbox::{Inner, Mailbox, QueuedCall},
+    mailbox::{Mailbox, QueuedCall},
     waiters::Key,
 };
 use crate::sync::MutexGuard;
