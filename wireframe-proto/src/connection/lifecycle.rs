@@ -5,7 +5,10 @@ use core::time::Duration;
 
 use bytes::BytesMut;
 
-use super::{Closing, Connection, Phase};
+use super::{
+    Connection,
+    phase::{Closing, Phase},
+};
 use crate::{
     config::PushBound,
     error::CloseReason,

@@ -10,6 +10,7 @@ mod input_end;
 mod lifecycle;
 mod memory;
 mod outbound;
+mod phase;
 mod preamble;
 mod pressure;
 mod reassembly;
@@ -22,13 +23,14 @@ mod units;
 
 pub use lifecycle::Shutdown;
 pub use outbound::Filled;
+pub use phase::State;
 
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::fmt;
 
 use bytes::BytesMut;
 
-use self::{preamble::Opening, pressure::Pressure, receiving::Stopped};
+use self::{phase::Phase, preamble::Opening, pressure::Pressure, receiving::Stopped};
 use crate::{
     calls::Calls,
     config::{Config, PushBound},
@@ -38,7 +40,7 @@ use crate::{
     heartbeat::Pulse,
     held_output::HeldOutput,
     ids::{Peer, RequestId},
-    protocol::{AnswerOrder, RequestInfo, WireframeProtocol},
+    protocol::{AnswerOrder, WireframeProtocol},
     schedule::{
         begun::Begun, commands::Commands, pushes::Pushes, scheduler::Scheduler, seldom::Seldom,
     },
@@ -165,74 +167,6 @@ pub struct Connection<P: WireframeProtocol> {
 
 /// A length that no read buffer has: something whole may be found.
 const NOT_STARVED: usize = usize::MAX;
-
-/// How far the connection's life has come.
-#[derive(Debug)]
-enum Phase<F> {
-    Active,
-    /// Finishes what is under way.
-    Draining,
-    /// Says its last word, flushes, half-closes and waits for the peer. Boxed because
-    /// every connection has room for it, and few are here.
-    Closing(Box<Closing<F>>),
-    Closed(Box<Closed>),
-}
-
-impl<F> Phase<F> {
-    fn closed(reason: CloseReason) -> Self {
-        let announced = false;
-        Self::Closed(Box::new(Closed { reason, announced }))
-    }
-}
-
-#[derive(Debug)]
-struct Closed {
-    reason: CloseReason,
-    announced: bool,
-}
-
-#[derive(Debug)]
-struct Closing<F> {
-    reason: CloseReason,
-    announced: bool,
-    /// What is still to be said, and the request that it answers.
-    last_words: VecDeque<F>,
-    request: Option<RequestInfo>,
-    /// Commands were in flight: the peer waits for something.
-    cuts_off: bool,
-    /// The driver has ended our output, after the last word.
-    half_closed: bool,
-}
-
-impl<F> Closing<F> {
-    fn new(
-        reason: CloseReason,
-        request: Option<RequestInfo>,
-        last_words: VecDeque<F>,
-    ) -> Box<Self> {
-        Box::new(Self {
-            reason,
-            announced: false,
-            last_words,
-            request,
-            cuts_off: false,
-            half_closed: false,
-        })
-    }
-}
-
-/// The connection's state, as far as it is anybody's business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Serves.
-    Active,
-    /// Finishes what is under way and takes on nothing new.
-    Draining,
-    /// Only flushes and waits for the peer.
-    Closing,
-    /// Has ended.
-    Closed,
-}
 
 /// What the engine would have its driver do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
