@@ -1,6 +1,8 @@
 # Shared by the scripts beside it: steps with headings and times, and a summary.
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+# Builds and links sooner; backtraces still have their lines.
+export CARGO_PROFILE_DEV_DEBUG=${CARGO_PROFILE_DEV_DEBUG:-line-tables-only}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 transcript=$(mktemp)
 trap 'rm -f "$transcript"' EXIT

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -65,13 +65,16 @@ impl<F> Outgoing<F> {
             return Poll::Ready(Ok(()));
         };
         self.limit.check(&self.client.clock)?;
-        let sent = std::task::ready!(Pin::new(sending).poll(cx));
+        // One that is refused is dropped when it is given up: not before, because what is
+        // dropped with it would answer the call.
+        let sent = ready!(Pin::new(sending).poll(cx));
+        sent.map_err(|_| self.client.closed())?;
         self.sending = None;
-        Poll::Ready(sent.map_err(|_| self.client.closed()))
+        Poll::Ready(Ok(()))
     }
 
-    /// Ends it; the driver is told if it knows the call by that name. What is dropped with
-    /// the frame would answer the call, so by now nobody may want that.
+    /// Ends it; the driver is told if it knows the call by that name. Nobody may want an
+    /// answer by now.
     pub(super) fn give_up(&mut self, call: Option<CallId>) {
         self.sending = None;
         if let Some(call) = call {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -90,8 +90,8 @@ impl<F> Replies<F> {
 
     /// Sends the call, if it has not been sent, and watches the time.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.outgoing.check_limit()?;
-        self.outgoing.poll_send(cx)
+        ready!(self.outgoing.poll_send(cx))?;
+        Poll::Ready(self.outgoing.check_limit())
     }
 
     /// The next frame, or the end. A waker is cloned only where one has to wait.

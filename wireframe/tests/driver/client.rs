@@ -448,6 +448,30 @@ fn a_client_serves_what_its_peer_pushes() {
 }
 
 #[test]
+fn a_call_that_finds_a_drain_with_its_queue_closed_says_so() {
+    // rule: CLI-3
+    let simulation = Simulation::new();
+    let (_server, far) = link(1);
+    let app = text(&Text::default()).build().unwrap();
+    let (client, driver) = Client::new(&app, far, None, &simulation.environment());
+    simulation.spawn(driver);
+    let push = client.push_handle();
+    let long = "p".repeat(100_000);
+    while push.try_push(Priority::Low, line(long.clone())).is_ok() {}
+    client.connection().close();
+    simulation.run();
+    let refused = Err(CallError::Closed(CloseReason::Drained));
+    let call = called(&simulation, &client, "1");
+    let stream = {
+        let client = client.clone();
+        simulation.spawn(async move { client.call_streaming(line("1")).next().await })
+    };
+    simulation.run();
+    assert_eq!(call.take(), Some(refused.clone()));
+    assert_eq!(stream.take(), Some(Some(refused)));
+}
+
+#[test]
 fn dropping_the_last_client_drains_and_closes_the_connection() {
     // rule: CLI-1
     let world = World::new(WireframeApp::new());
