@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use wireframe::{Clock, CloseReason, Inbound, Response, TaskTracker, WireframeApp, WireframeError};
+use wireframe::{
+    Clock, CloseReason, Inbound, Response, TaskTracker, WireframeApp, WireframeError,
+    testing::Simulation,
+};
 
 use crate::rig::{Line, Oops, Rig, Text, config, line, secs, text};
 
@@ -372,6 +375,25 @@ fn without_a_fallback_the_protocol_decides_about_unknown_routes() {
         assert_eq!(rig.exchange("3"), ["no such thing"]);
     }
     assert_eq!(protocol.record.count("unknown"), 2);
+}
+
+#[test]
+fn what_is_warned_of_an_unknown_route_is_counted_for_the_app_and_each_kind_by_itself() {
+    // rule: OBS-3
+    let protocol = Text::default();
+    let (app, simulation) = (text(&protocol).build().unwrap(), Simulation::new());
+    let comes = |request| {
+        Rig::idle(&app, &simulation, 1000).exchange(request);
+        let mut noted = protocol.record.take();
+        noted.retain(|what| what.starts_with("warned"));
+        noted
+    };
+    assert_eq!(comes("3noise"), ["warned of noise, 0 before"]);
+    assert_eq!(comes("3noise"), [""; 0]);
+    assert_eq!(comes("3trouble"), ["warned of trouble, 0 before"]);
+    simulation.advance(secs(10));
+    assert_eq!(comes("3trouble"), ["warned of trouble, 0 before"]);
+    assert_eq!(comes("3noise"), ["warned of noise, 1 before"]);
 }
 
 /// Counts warnings.
