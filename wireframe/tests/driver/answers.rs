@@ -397,7 +397,7 @@ fn what_is_warned_of_an_unknown_route_is_counted_for_the_app_and_each_kind_by_it
 }
 
 /// Counts warnings.
-struct Warnings(Arc<AtomicUsize>);
+pub(crate) struct Warnings(pub(crate) Arc<AtomicUsize>);
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -424,12 +424,12 @@ impl tracing::Subscriber for Warnings {
 #[test]
 fn an_unknown_route_closes_the_connection_and_is_logged_if_nobody_decides() {
     // rule: RESP-9
-    use wireframe::{Driver, testing};
+    use wireframe::{Driver, testing::link};
     let warnings = Arc::new(AtomicUsize::new(0));
     tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || {
-        let simulation = testing::Simulation::new();
+        let simulation = Simulation::new();
         let app = WireframeApp::new().build().unwrap();
-        let (near, mut peer) = testing::link(1000);
+        let (near, mut peer) = link(1000);
         let environment = simulation.environment();
         let driver = simulation.spawn(Driver::server(&app, near, None, &environment));
         peer.send(b"\0\0\0\x04\x07\0\x01x");
