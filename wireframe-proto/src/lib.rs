@@ -179,7 +179,7 @@ pub use protocol::{
 };
 pub use schedule::{Accepted, RateLimit, Released, SharedUnits, TokenBucket};
 pub use stats::{FragmentStats, PushStats, Stats};
-pub use throttle::Throttle;
+pub use throttle::{Throttle, Warnings};
 pub use time::{Deadline, DeadlineReason, Instant};
 pub use transmit::{Chunks, Transmit};
 pub use transport_info::TransportInfo;

@@ -44,10 +44,19 @@ impl Throttle {
     }
 }
 
-/// The throttles of one connection, by what they warn of. There is one only for what has
-/// been warned of, and the kinds are as many as the program has names for.
+/// A [`Throttle`] for each kind of warning. There is one only for what has been warned of, and
+/// the kinds are as many as the program has names for.
+///
+/// ```
+/// use wireframe_proto::{Instant, Warnings};
+///
+/// let mut warnings = Warnings::default();
+/// assert_eq!(warnings.pass("one", Instant::ZERO), Some(0));
+/// assert_eq!(warnings.pass("one", Instant::ZERO), None);
+/// assert_eq!(warnings.pass("another", Instant::ZERO), Some(0));
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Warnings {
+pub struct Warnings {
     throttles: Option<Box<Kinds>>,
 }
 
@@ -57,7 +66,7 @@ struct Kinds(Vec<(&'static str, Throttle)>);
 impl Warnings {
     /// Whether a warning of that kind may be logged now, see [`Throttle::pass`].
     #[cold]
-    pub(crate) fn pass(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
+    pub fn pass(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
         let Kinds(kinds) = &mut **self.throttles.get_or_insert_default();
         if let Some((_, throttle)) = kinds.iter_mut().find(|(known, _)| *known == kind) {
             return throttle.pass(now);

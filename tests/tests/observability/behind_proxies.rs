@@ -88,7 +88,7 @@ fn heard_of_one(begins: &[u8], message: &str) -> Heard {
 fn a_protocol_that_panics_over_a_new_connection_is_logged_with_its_client() {
     // rule: PROXY-2
     let panicked = |header: Header| {
-        let message = "the protocol panicked over a new connection";
+        let message = "code of the application panicked while connections were taken";
         heard_of_one(&header.to_v2(), message)
     };
     let heard = panicked(Header::tcp(client(), proxy()));

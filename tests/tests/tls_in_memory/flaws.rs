@@ -46,6 +46,18 @@ impl Middle {
         panic!("no handshake");
     }
 
+    /// Carries what the server has said, and says how the client's reading of it ends, if it does.
+    fn hears_the_end(&mut self) -> Option<io::Error> {
+        self.to_client.send(&self.to_server.receive());
+        loop {
+            match read(&mut self.client) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Some(error),
+                Poll::Pending => return None,
+            }
+        }
+    }
+
     /// The record that the client makes of that.
     fn record_of(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut cx = Context::from_waker(Waker::noop());
@@ -123,6 +135,30 @@ fn the_engine_hears_what_came_before_a_bad_record_and_then_the_transport_has_fai
     };
     assert!(end.ends_with("cannot decrypt peer's message"), "{end}");
     serving.end();
+}
+
+#[test]
+fn the_peer_of_a_bad_record_hears_why_also_if_what_came_before_is_answered() {
+    // rule: TLS-4
+    for before in ["a push", "~control", "15"] {
+        let authority = Authority::new();
+        let (serving, mut links) = Serving::start(&authority.server(false), 1, 4000);
+        let link = links.pop().expect("one");
+        let mut middle = Middle::shaken(&authority, link, || {
+            serving.simulation.run();
+        });
+        let mut records = middle.record_of(&wire(before));
+        records.extend(bad());
+        middle.to_server.send(&records);
+        serving.simulation.run();
+        let end = middle.hears_the_end().map(|end| end.to_string());
+        let alert = "received fatal alert: BadRecordMac";
+        assert!(
+            end.as_deref().is_some_and(|end| end.contains(alert)),
+            "behind {before}: {end:?}"
+        );
+        serving.end();
+    }
 }
 
 #[test]

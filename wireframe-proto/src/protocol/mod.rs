@@ -192,7 +192,7 @@ pub trait WireframeProtocol {
     /// The default logs a warning and closes the connection, because a peer that waits
     /// for an answer which never comes is worse off. Its peer may come again with the same,
     /// so what this [may warn of](crate::ConnectionContext::may_warn) is, in the async half,
-    /// counted for all connections of an app together.
+    /// counted for all connections of an app together, by kind.
     fn unknown_route(
         &self,
         frame: Self::Frame,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use wireframe_proto::{FragmentMeta, FragmentStrategy, Malformed, Throttle, Unencodable};
+use wireframe_proto::{FragmentMeta, FragmentStrategy, Malformed, Unencodable, Warnings};
 
 use crate::{frame::Protocol, sync::Mutex};
 
@@ -13,8 +13,8 @@ pub(super) type MakeFraming<F> = Box<dyn Fn() -> Box<dyn FragmentStrategy<F> + S
 pub(crate) struct Framed<P: Protocol> {
     pub(crate) protocol: P,
     replacement: Option<MakeFraming<P::Frame>>,
-    /// Of warnings that nobody serves a request, on any connection.
-    pub(crate) unrouted: Mutex<Throttle>,
+    /// Of requests that nobody serves, on any connection.
+    pub(crate) unrouted: Mutex<Warnings>,
 }
 
 impl<P: Protocol> Framed<P> {

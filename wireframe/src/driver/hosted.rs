@@ -137,7 +137,7 @@ impl<P: Protocol> WireframeProtocol for Hosted<P> {
 
     fn unknown_route(&self, frame: P::Frame, ctx: &mut Context<'_, Self>) -> Reaction<P::Frame> {
         // A peer that is closed for that may come back with it as often as it likes.
-        let mut for_all = |_, now| lock(&self.framed.unrouted).pass(now);
+        let mut for_all = |kind, now| lock(&self.framed.unrouted).pass(kind, now);
         self.session.for_hook(|session| {
             let mut sink = MailboxSink(&self.mailbox);
             let ctx = ctx.rebind(session, &mut sink);

@@ -8,12 +8,31 @@ use super::{Sleeper, block_on, model_in_full};
 use crate::{
     rt::{BoxTask, Spawn},
     shutdown::ShutdownToken,
-    sync::{Arc, Mutex, lock},
+    sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
     tasks::TaskTracker,
 };
 
 /// Keeps tasks, and never runs them.
 struct Kept(Mutex<Vec<BoxTask>>);
+
+impl Kept {
+    /// Starts a task that counts as under way until all it holds is dropped.
+    fn start(&self, tasks: &TaskTracker, under_way: &Arc<AtomicUsize>) -> Option<BoxTask> {
+        under_way.fetch_add(1, Ordering::Relaxed);
+        let one = One(Arc::clone(under_way));
+        tasks.spawn_unabortable(async move { drop(one) });
+        lock(&self.0).pop()
+    }
+}
+
+/// One of so many.
+struct One(Arc<AtomicUsize>);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Spawn for Kept {
     fn spawn(&self, task: BoxTask) {
@@ -28,21 +47,22 @@ fn who_waits_for_the_end_of_tasks_learns_of_it() {
         let kept = Arc::new(Kept(Mutex::new(Vec::new())));
         let spawner: Arc<dyn Spawn> = kept.clone();
         let tasks = TaskTracker::new(spawner);
-        tasks.spawn_unabortable(async {});
-        let first = lock(&kept.0).pop();
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let first = kept.start(&tasks, &under_way);
+        let second = kept.start(&tasks, &under_way);
         let ends = thread::spawn(move || drop(first));
-        let tracks = {
-            let (tasks, kept) = (tasks.clone(), Arc::clone(&kept));
+        let starts_another = {
+            let (tasks, kept, under_way) =
+                (tasks.clone(), Arc::clone(&kept), Arc::clone(&under_way));
             thread::spawn(move || {
-                tasks.spawn_unabortable(async {});
-                let second = lock(&kept.0).pop();
-                drop(second);
+                let third = kept.start(&tasks, &under_way);
+                drop((second, third));
             })
         };
         block_on(tasks.wait());
+        assert_eq!(under_way.load(Ordering::Relaxed), 0);
         ends.join().unwrap();
-        tracks.join().unwrap();
-        assert!(tasks.is_empty());
+        starts_another.join().unwrap();
     });
 }
 

@@ -12,7 +12,7 @@ use super::{
     Accepted, ConnectionLimits, Listener, ServerHandle, ShutdownReport,
     back_off::BackOff,
     handle::{Place, Refusal, Stage},
-    prepare::{Standing, limited_by, prepare},
+    prepare::{Standing, known_as, limited_by, prepare},
 };
 use crate::{
     app::{App, WireframeApp},
@@ -71,10 +71,14 @@ pub async fn serve<P: Protocol, L: Listener>(
                 start(&app, accepted, &environment, &handle, &limits);
             }
             Err(error) => {
-                if let Some(pause) = back_off.after(&error, clock.now()) {
-                    let mut pause = pin!(clock.sleep(pause));
-                    let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
-                    handle.during(Stage::Serving, pause).await;
+                let mut pause = pin!(contain::run_async(async {
+                    if let Some(pause) = back_off.after(&error, clock.now()) {
+                        clock.sleep(pause).await;
+                    }
+                }));
+                let pause = |cx: &mut Context<'_>| pause.as_mut().poll(cx);
+                if handle.during(Stage::Serving, pause).await == Some(None) {
+                    note_panic(&app, None, &environment, &handle);
                 }
             }
         }
@@ -90,83 +94,103 @@ pub async fn serve<P: Protocol, L: Listener>(
     Ok(handle.end())
 }
 
+/// Transports, timers, spawners and protocols are code of the user: one that panics over a new
+/// connection ends that alone.
 fn start<P: Protocol, T: Transport + 'static>(
     app: &App<P>,
-    (transport, address): Accepted<T>,
+    accepted: Accepted<T>,
     environment: &Environment,
     handle: &ServerHandle,
     limits: &ConnectionLimits,
 ) {
-    // A transport is code of the user.
-    let ask = || (limited_by(&transport, address), transport.preparation());
-    let Some((ip, preparation)) = contain::run(ask) else {
-        contain::discard(transport);
-        return note_panic(app, None, environment, handle);
-    };
-    let admitted = handle.admit(limits, ip);
-    let Some(standing) = Standing::of(admitted, address, handle, &app.shared.metrics) else {
-        return;
-    };
-    if preparation.is_none() {
-        return begin(app, (transport, address), environment, handle, standing);
-    }
-    let (app, environment, handle, limits) =
-        (app.clone(), environment.clone(), handle.clone(), *limits);
-    let tasks = environment.tasks.clone();
-    tasks.spawn(async move {
-        let mut accepted = (transport, address);
-        let metrics = &app.shared.metrics;
-        let prepared = prepare(
-            &mut accepted,
-            standing,
-            &environment,
-            &handle,
-            &limits,
-            metrics,
-        );
-        if let Some(standing) = prepared.await {
-            begin(&app, accepted, &environment, &handle, standing);
-        }
+    let (transport, address) = &accepted;
+    let mut prepares = false;
+    let standing = contain::run(|| {
+        prepares = transport.preparation().is_some();
+        let admitted = handle.admit(limits, limited_by(transport, *address));
+        Standing::of(admitted, *address, handle, &app.shared.metrics)
     });
+    match standing {
+        Some(Some(standing)) if prepares => {
+            begin_prepared(app, accepted, environment, handle, limits, standing);
+        }
+        standing => begin(app, accepted, environment, handle, standing),
+    }
 }
 
+/// Has a task begin the connection when it is prepared.
+fn begin_prepared<P: Protocol, T: Transport + 'static>(
+    app: &App<P>,
+    mut accepted: Accepted<T>,
+    environment: &Environment,
+    handle: &ServerHandle,
+    limits: &ConnectionLimits,
+    standing: Standing,
+) {
+    let peer = accepted.1;
+    let task = {
+        let (app, environment, handle, limits) =
+            (app.clone(), environment.clone(), handle.clone(), *limits);
+        async move {
+            let metrics = &app.shared.metrics;
+            let prepared = prepare(
+                &mut accepted,
+                standing,
+                &environment,
+                &handle,
+                &limits,
+                metrics,
+            );
+            let standing = contain::run_async(prepared).await;
+            begin(&app, accepted, &environment, &handle, standing);
+        }
+    };
+    if contain::run(|| environment.tasks.spawn(task)).is_none() {
+        note_panic(app, peer, environment, handle);
+    }
+}
+
+/// Begins the connection, if it has a standing, and what gave it that has not panicked.
 fn begin<P: Protocol, T: Transport + 'static>(
     app: &App<P>,
     (transport, address): Accepted<T>,
     environment: &Environment,
     handle: &ServerHandle,
-    standing: Standing,
+    standing: Option<Option<Standing>>,
 ) {
+    let standing = match standing {
+        Some(Some(standing)) => standing,
+        Some(None) => return contain::discard(transport),
+        None => {
+            let peer = contain::run(|| known_as(&transport, address)).flatten();
+            contain::discard(transport);
+            return note_panic(app, peer, environment, handle);
+        }
+    };
     let mut peer = None;
-    // It asks transport and clock, and makes the protocol's codec, framing and session: code of
-    // the user.
-    let made = contain::run(|| {
+    let begun = contain::run(|| {
         peer = transport.address(address);
         let since = environment.clock.now();
-        let driver = match &standing {
-            Standing::Admitted(_) => Driver::server(app, transport, address, environment),
-            Standing::Refused(_, limit) => {
-                Driver::refusing(app, transport, address, environment, *limit)
+        match standing {
+            Standing::Admitted(seat) => {
+                let driver = Driver::server(app, transport, address, environment);
+                let place = handle.enter(&driver.push_handle(), seat, since);
+                let served = Served { driver, place };
+                environment.tasks.spawn_unabortable(served);
             }
-        };
-        (driver, since)
+            Standing::Refused(refusal, limit) => {
+                let driver = Driver::refusing(app, transport, address, environment, limit);
+                environment.tasks.spawn(Refused { driver, refusal });
+            }
+        }
     });
-    let Some((driver, since)) = made else {
-        return note_panic(app, peer, environment, handle);
-    };
-    match standing {
-        Standing::Admitted(seat) => {
-            let place = handle.enter(&driver.push_handle(), seat, since);
-            let served = Served { driver, place };
-            environment.tasks.spawn_unabortable(served);
-        }
-        Standing::Refused(refusal, _) => {
-            environment.tasks.spawn(Refused { driver, refusal });
-        }
+    if begun.is_none() {
+        note_panic(app, peer, environment, handle);
     }
 }
 
-/// Code of the user has panicked over a new connection, which is gone by that.
+/// Code of the user has panicked while connections were taken, perhaps over one of them, which
+/// is gone by that.
 fn note_panic<P: Protocol>(
     app: &App<P>,
     peer: Option<SocketAddr>,
@@ -180,7 +204,7 @@ fn note_panic<P: Protocol>(
         tracing::error!(
             peer,
             suppressed,
-            "the protocol panicked over a new connection"
+            "code of the application panicked while connections were taken"
         );
     }
 }

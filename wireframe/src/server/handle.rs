@@ -201,7 +201,7 @@ impl ServerHandle {
         state.warned.handshakes.pass(now)
     }
 
-    /// The protocol has panicked over a new connection; says whether to log that.
+    /// Code of the user has panicked while connections were taken; says whether to log that.
     pub(super) fn note_panic(&self, now: Instant) -> Option<u64> {
         lock(&self.state).warned.panics.pass(now)
     }

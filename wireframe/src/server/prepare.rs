@@ -37,7 +37,10 @@ pub(super) fn limited_by<T: Transport>(
 }
 
 /// Who the peer is, as far as that is known: the proxy, as long as it has not told.
-fn known_as<T: Transport>(transport: &T, address: Option<SocketAddr>) -> Option<SocketAddr> {
+pub(super) fn known_as<T: Transport>(
+    transport: &T,
+    address: Option<SocketAddr>,
+) -> Option<SocketAddr> {
     let known = transport.address(address);
     match transport.info().get::<ProxyInfo>() {
         Some(_) => known,

@@ -122,10 +122,15 @@ impl<T: Transport> Tls<T> {
             self.has_failed = true;
             return Poll::Ready(Ok(()));
         }
-        // An alert says why; the peer may not care to hear it.
+        self.say_why(cx);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Sends the alert that tells the peer of an error, if it can be sent now: the peer may not
+    /// care to hear it.
+    fn say_why(&mut self, cx: &mut Context<'_>) {
         let _ = self.send(cx);
         let _ = self.stream.poll_flush(cx);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
     /// Gives rustls what can be read.
@@ -250,7 +255,9 @@ impl<T: Transport> Transport for Tls<T> {
             ready!(self.poll_prepare(cx))?;
         }
         loop {
-            let taken = self.connection.writer().write_vectored(chunks)?;
+            let written = self.connection.writer().write_vectored(chunks);
+            // Nothing is written behind a bad record.
+            let taken = written.inspect_err(|_| self.say_why(cx))?;
             if taken > 0 {
                 // What is not sent now is sent by the next write, or by a flush.
                 if let Poll::Ready(sent) = self.send(cx) {

@@ -3,8 +3,6 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,19 +11,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use wireframe::{
-    Clock, Transport, WireframeApp,
-    proto::Instant,
-    rt::{Sleep, Timer},
+    Clock, Environment, WireframeApp,
     server::{self, Accepted, ConnectionLimits, Listener, ServerHandle},
     testing::{Link, Simulation, Spawned},
 };
 
-use crate::{
-    rig::{Text, secs, text},
-    serving,
-};
+use crate::{accept_panics::Fragile, rig::secs};
 
 /// Gives these errors, one for each call, and then nothing.
 struct Failing {
@@ -54,13 +46,23 @@ struct Serving {
 
 impl Serving {
     fn with(errors: impl IntoIterator<Item = io::ErrorKind>) -> Self {
+        Self::timed(errors, |simulation| simulation.clock().clock())
+    }
+
+    fn timed(
+        errors: impl IntoIterator<Item = io::ErrorKind>,
+        clock: impl FnOnce(&Simulation) -> Clock,
+    ) -> Self {
         let simulation = Simulation::new();
         let (handle, calls) = (ServerHandle::default(), Arc::new(AtomicUsize::new(0)));
         let listener = Failing {
             errors: errors.into_iter().collect(),
             calls: Arc::clone(&calls),
         };
-        let environment = simulation.environment();
+        let environment = Environment {
+            clock: clock(&simulation),
+            ..simulation.environment()
+        };
         let serve = server::serve(
             listener,
             WireframeApp::new(),
@@ -125,87 +127,15 @@ fn a_shutdown_does_not_wait_for_the_pause_to_end() {
     assert_eq!(serving.served.take(), Some(true));
 }
 
-/// A timer that panics when it is asked for the time, after so many times that it does not.
-struct Fragile(Simulation, Arc<AtomicUsize>);
-
-const WHOLE: usize = usize::MAX;
-
-impl Timer for Fragile {
-    fn now(&self) -> Instant {
-        let left = self.1.load(Ordering::Relaxed);
-        if left != WHOLE {
-            self.1.store(left.wrapping_sub(1), Ordering::Relaxed);
-        }
-        assert!(left != 0, "told to");
-        self.0.clock().now()
-    }
-
-    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Sleep>> {
-        self.0.clock().sleep_until(at)
-    }
-}
-
 #[test]
-fn a_timer_that_panics_over_a_new_connection_keeps_nobody_else_from_being_served() {
+fn a_timer_that_panics_over_an_error_of_accepting_ends_no_server() {
     // rule: HOOK-7
-    for asked in 0..3 {
-        let left = Arc::new(AtomicUsize::new(WHOLE));
-        let fragile = Arc::clone(&left);
-        let serving = serving::Serving::timed(text(&Text::default()), |simulation, _| {
-            Clock::new(Arc::new(Fragile(simulation, fragile)))
+    for asked in 0..2 {
+        let serving = Serving::timed([io::ErrorKind::OutOfMemory; 5], |simulation| {
+            Fragile::clock(simulation, &Arc::new(AtomicUsize::new(asked)))
         });
-        left.store(asked, Ordering::Relaxed);
-        let one = serving.connect(1000);
-        assert_eq!(left.load(Ordering::Relaxed), WHOLE, "asked {asked} times");
-        assert!(one.is_at_end());
-        let _other = serving.connect(1000);
-        assert_eq!(serving.handle.connections(), 1, "asked {asked} times");
-    }
-}
-
-#[test]
-fn a_transport_that_panics_keeps_nobody_else_from_being_served() {
-    // rule: HOOK-7
-    let mut panics = true;
-    let over = move |link, _: Option<SocketAddr>| Nameless(link, std::mem::take(&mut panics));
-    let app = text(&Text::default());
-    let serving = serving::Serving::over(app, ConnectionLimits::default(), over);
-    let one = serving.connect(1000);
-    assert!(one.is_at_end());
-    let _other = serving.connect(1000);
-    assert_eq!(serving.handle.connections(), 1);
-}
-
-/// A transport that panics when it is asked who its peer is, if it is told to.
-struct Nameless(Link, bool);
-
-impl Transport for Nameless {
-    fn address(&self, socket: Option<SocketAddr>) -> Option<SocketAddr> {
-        assert!(!self.1, "told to");
-        socket
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        self.0.poll_read(cx, buf)
-    }
-
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        chunks: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, chunks)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_close(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        assert_eq!(serving.calls(), 2, "asked {asked} times");
+        serving.simulation.advance(Duration::from_millis(20));
+        assert_eq!(serving.calls(), 3, "asked {asked} times");
     }
 }

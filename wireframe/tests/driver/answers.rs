@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use wireframe::{Clock, CloseReason, Inbound, Response, TaskTracker, WireframeApp, WireframeError};
+use wireframe::{
+    Clock, CloseReason, Inbound, Response, TaskTracker, WireframeApp, WireframeError,
+    testing::Simulation,
+};
 
 use crate::rig::{Line, Oops, Rig, Text, config, line, secs, text};
 
@@ -374,8 +377,27 @@ fn without_a_fallback_the_protocol_decides_about_unknown_routes() {
     assert_eq!(protocol.record.count("unknown"), 2);
 }
 
+#[test]
+fn what_is_warned_of_an_unknown_route_is_counted_for_the_app_and_each_kind_by_itself() {
+    // rule: OBS-3
+    let protocol = Text::default();
+    let (app, simulation) = (text(&protocol).build().unwrap(), Simulation::new());
+    let comes = |request| {
+        Rig::idle(&app, &simulation, 1000).exchange(request);
+        let mut noted = protocol.record.take();
+        noted.retain(|what| what.starts_with("warned"));
+        noted
+    };
+    assert_eq!(comes("3noise"), ["warned of noise, 0 before"]);
+    assert_eq!(comes("3noise"), [""; 0]);
+    assert_eq!(comes("3trouble"), ["warned of trouble, 0 before"]);
+    simulation.advance(secs(10));
+    assert_eq!(comes("3trouble"), ["warned of trouble, 0 before"]);
+    assert_eq!(comes("3noise"), ["warned of noise, 1 before"]);
+}
+
 /// Counts warnings.
-struct Warnings(Arc<AtomicUsize>);
+pub(crate) struct Warnings(pub(crate) Arc<AtomicUsize>);
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -402,12 +424,12 @@ impl tracing::Subscriber for Warnings {
 #[test]
 fn an_unknown_route_closes_the_connection_and_is_logged_if_nobody_decides() {
     // rule: RESP-9
-    use wireframe::{Driver, testing};
+    use wireframe::{Driver, testing::link};
     let warnings = Arc::new(AtomicUsize::new(0));
     tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || {
-        let simulation = testing::Simulation::new();
+        let simulation = Simulation::new();
         let app = WireframeApp::new().build().unwrap();
-        let (near, mut peer) = testing::link(1000);
+        let (near, mut peer) = link(1000);
         let environment = simulation.environment();
         let driver = simulation.spawn(Driver::server(&app, near, None, &environment));
         peer.send(b"\0\0\0\x04\x07\0\x01x");

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod accept_panics;
 mod accepting;
 mod answers;
 mod app;

@@ -97,6 +97,9 @@ impl Text {
     }
 }
 
+/// What a request that nobody serves may end with, to have it warned of.
+const KINDS: [&str; 2] = ["noise", "trouble"];
+
 /// What the codec says to a frame that it refuses.
 const QUESTION: &str = "a question";
 
@@ -232,8 +235,12 @@ impl WireframeProtocol for Text {
         }
     }
 
-    fn unknown_route(&self, _: Line, _: &mut Context<'_, Self>) -> Reaction<Line> {
+    fn unknown_route(&self, frame: Line, ctx: &mut Context<'_, Self>) -> Reaction<Line> {
         self.note("unknown", "");
+        let kind = KINDS.into_iter().find(|kind| frame.0.ends_with(kind));
+        if let Some((kind, suppressed)) = kind.and_then(|kind| Some((kind, ctx.may_warn(kind)?))) {
+            self.note("warned", &format!(" of {kind}, {suppressed} before"));
+        }
         match self.unknown {
             Some(answer) => Reaction::Send(line(answer)),
             None => Reaction::Close(None),

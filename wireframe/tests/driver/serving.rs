@@ -71,7 +71,12 @@ impl Serving {
         app: WireframeApp<Text>,
         clock: impl FnOnce(Simulation, ServerHandle) -> Clock,
     ) -> Self {
-        Self::new_with(app, ConnectionLimits::default(), |link, _| link, clock)
+        let limits = ConnectionLimits::default();
+        let within = |simulation: &Simulation, handle: &ServerHandle| Environment {
+            clock: clock(simulation.clone(), handle.clone()),
+            ..simulation.environment()
+        };
+        Self::within(app, limits, |link, _| link, within)
     }
 
     /// Serves over what is made of each connection.
@@ -80,16 +85,15 @@ impl Serving {
         limits: ConnectionLimits,
         over: impl FnMut(Link, Option<SocketAddr>) -> T + Send + 'static,
     ) -> Self {
-        Self::new_with(app, limits, over, |simulation, _| {
-            simulation.environment().clock
-        })
+        Self::within(app, limits, over, |simulation, _| simulation.environment())
     }
 
-    fn new_with<T: Transport + 'static>(
+    /// The same within another environment.
+    pub(crate) fn within<T: Transport + 'static>(
         app: WireframeApp<Text>,
         limits: ConnectionLimits,
         over: impl FnMut(Link, Option<SocketAddr>) -> T + Send + 'static,
-        clock: impl FnOnce(Simulation, ServerHandle) -> Clock,
+        environment: impl FnOnce(&Simulation, &ServerHandle) -> Environment,
     ) -> Self {
         let (simulation, coming) = (Simulation::new(), Coming::default());
         let (handle, pushes) = (ServerHandle::default(), Arc::<Mutex<Vec<_>>>::default());
@@ -97,10 +101,7 @@ impl Serving {
         let app = app.on_connect(move |push: PushHandle<Line>| {
             handles.lock().unwrap().push(push);
         });
-        let environment = Environment {
-            clock: clock(simulation.clone(), handle.clone()),
-            ..simulation.environment()
-        };
+        let environment = environment(&simulation, &handle);
         let door = Door {
             coming: coming.clone(),
             over,
