@@ -281,9 +281,10 @@ pub enum CloseReason {
         _ => "",
     })]
     DrainTimedOut {
-        /// Whom it waited for: [`Fault::Peer`] if output waited that the peer had not taken,
+        /// Whom it waited for: [`Fault::Peer`] if the peer took none of what waited for it
+        /// since the drain began, or had only to take it, no command being at work any more;
         /// or no command could end before the peer sent more of a body, or nothing was left
-        /// but replies of the peer; else [`Fault::Own`].
+        /// but replies of the peer. Else [`Fault::Own`].
         fault: Fault,
     },
     /// This end asked for an immediate end.

@@ -165,7 +165,7 @@ impl<P: WireframeProtocol> Connection<P> {
             return false;
         }
         match self.phase {
-            Phase::Active | Phase::Draining => {
+            Phase::Active | Phase::Draining(_) => {
                 self.reads()
                     && (self.is_starved()
                         || self.receive.len() < self.config.limits.read_buffer.get())
@@ -311,7 +311,7 @@ impl<P: WireframeProtocol> Connection<P> {
         correlation: Option<CorrelationId>,
         exclusive: bool,
     ) -> Event<P::Frame> {
-        if matches!(self.phase, Phase::Draining) {
+        if matches!(self.phase, Phase::Draining(_)) {
             self.counters.requests_dropped += 1;
             if exclusive {
                 self.ignore_input();

@@ -48,14 +48,14 @@ impl<P: WireframeProtocol> Connection<P> {
     fn drain(&mut self, deadline: Instant) {
         match self.phase {
             Phase::Active => {}
-            Phase::Draining | Phase::Closing(_) => {
+            Phase::Draining(_) | Phase::Closing(_) => {
                 self.close_at = Some(self.close_at.map_or(deadline, |at| at.min(deadline)));
                 return;
             }
             Phase::Closed(_) => return,
         }
         self.set_up();
-        self.phase = Phase::Draining;
+        self.phase = Phase::Draining(self.now);
         self.close_at = Some(self.close_at.map_or(deadline, |at| at.min(deadline)));
         if self.commands.holds_exclusive() {
             self.ignore_input();
@@ -128,7 +128,7 @@ impl<P: WireframeProtocol> Connection<P> {
 
     /// Whether the connection still serves.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Active | Phase::Draining)
+        matches!(self.phase, Phase::Active | Phase::Draining(_))
     }
 
     pub(super) fn wants_half_close(&self) -> bool {
@@ -147,7 +147,7 @@ impl<P: WireframeProtocol> Connection<P> {
     /// the caller may still hand over.
     pub(super) fn has_finished_all_but_pushes(&self) -> bool {
         let ending = match self.phase {
-            Phase::Draining => self.input_ended || self.calls.pending() == 0,
+            Phase::Draining(_) => self.input_ended || self.calls.pending() == 0,
             Phase::Active => self.input_ended,
             Phase::Closing(_) | Phase::Closed(_) => false,
         };
@@ -179,7 +179,7 @@ impl<P: WireframeProtocol> Connection<P> {
             return;
         }
         match self.phase {
-            Phase::Draining => self.close_with_goodbye(CloseReason::Drained),
+            Phase::Draining(_) => self.close_with_goodbye(CloseReason::Drained),
             _ => self.close_with(CloseReason::PeerClosed, None),
         }
     }
@@ -273,7 +273,7 @@ impl<P: WireframeProtocol> Connection<P> {
             Phase::Closed(_) => return,
             // The reason that came first is the one that counts.
             Phase::Closing(_) => return self.close_now(),
-            Phase::Active | Phase::Draining => {}
+            Phase::Active | Phase::Draining(_) => {}
         }
         self.phase = Phase::Closing(Closing::new(reason, None, VecDeque::new()));
         self.drop_work();
@@ -311,7 +311,7 @@ impl<P: WireframeProtocol> Connection<P> {
     pub(super) fn is_unannounced(&self) -> bool {
         match &self.phase {
             _ if self.in_user_code && !matches!(self.phase, Phase::Closed(_)) => true,
-            Phase::Active | Phase::Draining => false,
+            Phase::Active | Phase::Draining(_) => false,
             Phase::Closing(closing) => !closing.announced || self.is_over(closing),
             Phase::Closed(closed) => !closed.announced,
         }

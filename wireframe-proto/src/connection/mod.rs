@@ -293,7 +293,7 @@ impl<P: WireframeProtocol> Connection<P> {
         }
         match self.phase {
             Phase::Active => State::Active,
-            Phase::Draining => State::Draining,
+            Phase::Draining(_) => State::Draining,
             Phase::Closing(_) => State::Closing,
             Phase::Closed(_) => State::Closed,
         }

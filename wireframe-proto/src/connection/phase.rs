@@ -2,14 +2,14 @@
 
 use alloc::{boxed::Box, collections::VecDeque};
 
-use crate::{error::CloseReason, protocol::RequestInfo};
+use crate::{error::CloseReason, protocol::RequestInfo, time::Instant};
 
 /// How far the connection's life has come.
 #[derive(Debug)]
 pub(super) enum Phase<F> {
     Active,
-    /// Finishes what is under way.
-    Draining,
+    /// Finishes what is under way, since then.
+    Draining(Instant),
     /// Says its last word, flushes, half-closes and waits for the peer. Boxed because
     /// every connection has room for it, and few are here.
     Closing(Box<Closing<F>>),

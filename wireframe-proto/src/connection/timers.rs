@@ -118,8 +118,8 @@ impl<P: WireframeProtocol> Connection<P> {
     fn close_deadline_passed(&mut self) {
         self.close_at = None;
         match self.phase {
-            Phase::Draining => {
-                let fault = match self.drain_waits_for_peer() {
+            Phase::Draining(since) => {
+                let fault = match self.drain_waits_for_peer(since) {
                     true => Fault::Peer,
                     false => Fault::Own,
                 };
@@ -130,10 +130,13 @@ impl<P: WireframeProtocol> Connection<P> {
     }
 
     /// Whether the peer could end the drain, and this end cannot.
-    fn drain_waits_for_peer(&self) -> bool {
-        let replies_are_all = self.calls.pending() > 0 && self.commands.live() == 0;
+    fn drain_waits_for_peer(&self, since: Instant) -> bool {
+        let at_work = self.commands.live() > 0;
+        // To one that takes what there is, an answer without an end has always something to say.
+        let lacks_reader = self.output_waits() && (!at_work || self.last_progress <= since);
+        let replies_are_all = self.calls.pending() > 0 && !at_work;
         let lacks_input = self.commands.wait_for_peer() || replies_are_all;
-        self.output_waits() || (lacks_input && !self.stopped.is_any())
+        lacks_reader || (lacks_input && !self.stopped.is_any())
     }
 
     /// The peer takes nothing. It may still hear a last word, if it takes to reading.

@@ -136,7 +136,7 @@ fn a_stream_that_is_always_ready_does_not_delay_a_shutdown() {
     assert_eq!(
         server.driver.take(),
         Some(CloseReason::DrainTimedOut {
-            fault: wireframe::Fault::Peer
+            fault: wireframe::Fault::Own
         })
     );
 }

@@ -315,9 +315,19 @@ fn a_caller_who_bounds_the_pushes_is_asked_to_end_them() {
 
 /// Does things to a link, drains it, and says whose fault the deadline's passing is.
 fn fault_of_drain(what: impl FnOnce(&mut Link<Correlated>)) -> Fault {
+    fault_of_drain_with(what, |_| ())
+}
+
+/// Of one half-way through which that happens.
+fn fault_of_drain_with(
+    before: impl FnOnce(&mut Link<Correlated>),
+    half_way: impl FnOnce(&mut Link<Correlated>),
+) -> Fault {
     let mut link = Link::new(config(), Correlated::default());
-    what(&mut link);
+    before(&mut link);
     link.drain(100);
+    link.pass_until(50);
+    half_way(&mut link);
     link.pass_until(100);
     match link.events().last() {
         Some(Event::Closed(reason @ CloseReason::DrainTimedOut { .. })) => reason.fault(),
@@ -341,6 +351,24 @@ fn a_drain_that_is_late_for_handlers_is_this_ends_fault() {
         link.connection.hold_input(true, link.now);
     };
     assert_eq!(fault_of_drain(reads_nothing), Fault::Own);
+}
+
+#[test]
+fn a_handler_at_work_is_this_ends_fault_to_a_peer_that_takes_what_it_is_sent() {
+    // rule: OBS-3, SHUT-3
+    for (takes, fault) in [(1, Fault::Own), (0, Fault::Peer)] {
+        let says_more = |link: &mut Link<Correlated>| {
+            let commands = link.requests(&[1, 2]);
+            let answer = Frame::numbered(1);
+            link.connection.answer(commands[0].id, answer).unwrap();
+            let _ = link.fill();
+        };
+        let read = |link: &mut Link<Correlated>| {
+            let _ = link.fill();
+            link.take_bytes(takes);
+        };
+        assert_eq!(fault_of_drain_with(says_more, read), fault);
+    }
 }
 
 #[test]
