@@ -18,10 +18,15 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     /// no more; says whether the transport took anything.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let progress = self.offer(cx);
+        self.tell_held();
+        progress
+    }
+
+    /// The engine learns what the transport holds.
+    fn tell_held(&mut self) {
         if let Some(held) = self.transport.held() {
             self.engine.handle_held(self.now, held);
         }
-        progress
     }
 
     /// Whether the transport has output in buffers of its own.
@@ -136,6 +141,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         {
             self.engine.give_receive_buffer(buffer);
         }
+        let held = self.transport.held();
         match self.transport.poll_read(cx, self.engine.receive_buffer()) {
             Poll::Ready(Ok(0)) => {
                 self.peer_gone = self.app.config.half_close == HalfClose::Ends;
@@ -143,7 +149,14 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
             Poll::Ready(Ok(_)) => self.engine.handle_received(self.now),
             Poll::Ready(Err(error)) => self.fail("read", &error.to_string()),
-            Poll::Pending => return false,
+            Poll::Pending => {
+                if self.transport.held() != held {
+                    // It has made an answer of its own to what it has read.
+                    self.flush(cx);
+                    self.tell_held();
+                }
+                return false;
+            }
         }
         true
     }

@@ -229,7 +229,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
     }
 
     pub(super) fn remove(&mut self, index: u32) {
-        task::discard(self.at_work().tasks.remove(index));
+        if let Some(at_work) = &mut self.at_work {
+            task::discard(at_work.tasks.remove(index));
+        }
     }
 
     /// A handler whose answer is not sent is done, or has panicked.

@@ -16,6 +16,8 @@ use crate::rig::{Rig, Text, nonzero, secs, text, wire};
 /// Says `pong` for whatever it reads.
 struct Ponging {
     link: Link,
+    /// What it reads is for itself alone.
+    swallows: bool,
     held: BytesMut,
     handed_on: u64,
 }
@@ -24,6 +26,7 @@ impl Ponging {
     fn over(link: Link) -> Self {
         Self {
             link,
+            swallows: false,
             held: BytesMut::new(),
             handed_on: 0,
         }
@@ -41,11 +44,17 @@ impl Ponging {
 
 impl Transport for Ponging {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let read = ready!(self.link.poll_read(cx, buf))?;
-        if read != 0 {
-            self.held.extend_from_slice(&wire("pong"));
+        loop {
+            let before = buf.len();
+            let read = ready!(self.link.poll_read(cx, buf))?;
+            if read != 0 {
+                self.held.extend_from_slice(&wire("pong"));
+            }
+            if read == 0 || !self.swallows {
+                return Poll::Ready(Ok(read));
+            }
+            buf.truncate(before);
         }
-        Poll::Ready(Ok(read))
     }
 
     fn poll_write(
@@ -108,6 +117,25 @@ fn a_peer_that_does_not_take_it_stalls_from_then_on() {
     assert_eq!(protocol.record.count("goodbye"), 1);
     rig.advance(stall);
     assert_eq!(rig.driver.take(), Some(CloseReason::WriteStalled));
+}
+
+#[test]
+fn what_a_transport_makes_over_input_of_its_own_goes_and_is_timed() {
+    // rule: LIM-3
+    let protocol = Text::default();
+    let swallowing = |link| Ponging {
+        swallows: true,
+        ..Ponging::over(link)
+    };
+    let mut rig = Rig::over(text(&protocol), 1, swallowing);
+    assert_eq!(rig.exchange("ping"), ["pong"]);
+    rig.advance(secs(3600));
+    rig.ask("ping");
+    let (stall, moment) = (Timeouts::default().write_stall, Duration::from_millis(1));
+    rig.advance(stall - moment);
+    assert_eq!(protocol.record.count("goodbye"), 0);
+    rig.advance(moment);
+    assert_eq!(protocol.record.count("goodbye"), 1);
 }
 
 #[test]
