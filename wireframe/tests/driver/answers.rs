@@ -397,7 +397,7 @@ fn what_is_warned_of_an_unknown_route_is_counted_for_the_app_and_each_kind_by_it
 }
 
 /// Counts warnings.
-pub(crate) struct Warnings(pub(crate) Arc<AtomicUsize>);
+struct Warnings(Arc<AtomicUsize>);
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {

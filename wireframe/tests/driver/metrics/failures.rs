@@ -16,6 +16,7 @@ use wireframe::{
 
 use super::{Recorder, rig};
 use crate::{
+    accept_panics::{PLACES, serving_after_a_panic_in},
     rig::{Line, Oops, Rig, Text, config, line, nonzero, secs, text},
     serving::Serving,
 };
@@ -183,6 +184,22 @@ fn a_connection_that_is_refused_is_an_error_and_no_connection() {
     drop(first);
     serving.simulation.run();
     assert_eq!(recorder.moved(), ["connections_active -1"]);
+}
+
+#[test]
+fn a_transport_that_panics_over_a_new_connection_is_counted() {
+    // rule: OBS-2
+    for place in PLACES {
+        let recorder = Recorder::default();
+        let serving = recorder.during(|| serving_after_a_panic_in(place));
+        let moved = recorder.moved();
+        assert_eq!(
+            moved,
+            ["errors_total{kind=protocol_panicked} +1"],
+            "{place}"
+        );
+        drop(serving);
+    }
 }
 
 #[test]
