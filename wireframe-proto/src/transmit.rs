@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::{Buf, Bytes};
 
-use crate::{heartbeat::Pulse, schedule::pushes::Ledger, time::Instant};
+use crate::{heartbeat::Pulse, schedule::ledger::Ledger, time::Instant};
 
 /// Encoded bytes in wire order: one contiguous buffer of small pieces, with large
 /// payloads chained in between by reference.

@@ -3,6 +3,7 @@
 pub(crate) mod accepted;
 pub(crate) mod begun;
 pub(crate) mod commands;
+pub(crate) mod ledger;
 pub(crate) mod list;
 pub(crate) mod pushes;
 pub(crate) mod scheduler;

@@ -1,9 +1,10 @@
-//! The two push queues and the account of their slots.
+//! The two push queues.
 
 use alloc::{boxed::Box, collections::VecDeque};
 
 use super::{
     accepted::{Accepted, Released},
+    ledger::Ledger,
     unsent::Unsent,
 };
 use crate::{
@@ -11,147 +12,6 @@ use crate::{
     ids::{CallId, Priority},
     stats::PushStats,
 };
-
-/// Where a frame ends that is being encoded, or whose last fragment has not gone. It stays
-/// so if the protocol panics over it. The queue has no frame of it any more, and it is the
-/// last.
-const IN_HAND: u64 = u64::MAX;
-
-/// What one priority's slots are in use for. A slot is taken at acceptance and given
-/// back when the transport has the frame's last byte, or the frame was dropped.
-#[derive(Debug, Default)]
-struct Account {
-    frames: usize,
-    bytes: usize,
-    /// Encoded frames: where each ends in the output, and its charge.
-    encoded: VecDeque<(u64, usize)>,
-    released: Released,
-    stats: PushStats,
-}
-
-impl Account {
-    fn has_room(&self, capacity: PushCapacity, charge: usize) -> bool {
-        // A frame larger than the byte bound goes alone.
-        self.frames == 0
-            || (self.frames < capacity.frames.get()
-                && self.bytes.saturating_add(charge) <= capacity.bytes.get())
-    }
-
-    fn release(&mut self, charge: usize) {
-        self.frames = self.frames.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(charge);
-        self.released.bytes = self.released.bytes.saturating_add(charge);
-    }
-}
-
-/// The accounts of both priorities.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    high: Account,
-    low: Account,
-}
-
-impl Ledger {
-    #[inline]
-    const fn of(&self, priority: Priority) -> &Account {
-        match priority {
-            Priority::High => &self.high,
-            Priority::Low => &self.low,
-        }
-    }
-
-    #[inline]
-    const fn account(&mut self, priority: Priority) -> &mut Account {
-        match priority {
-            Priority::High => &mut self.high,
-            Priority::Low => &mut self.low,
-        }
-    }
-
-    /// A frame is about to be encoded. It is entered first, so that it is accounted for
-    /// even if the protocol panics over it.
-    #[inline]
-    pub(crate) fn encoding(&mut self, priority: Priority, charge: usize) {
-        let encoded = &mut self.account(priority).encoded;
-        encoded.push_back((IN_HAND, charge));
-    }
-
-    /// The frame was encoded and ends at `end` in the output.
-    #[inline]
-    pub(crate) fn encoded(&mut self, priority: Priority, end: u64) {
-        if let Some(last) = self.account(priority).encoded.back_mut() {
-            last.0 = end;
-        }
-    }
-
-    /// The frame could not be encoded. It keeps its slot until
-    /// [`unencodable`](Self::unencodable).
-    pub(crate) fn refused(&mut self, priority: Priority) {
-        self.account(priority).encoded.pop_back();
-    }
-
-    pub(crate) fn unencodable(&mut self, priority: Priority, charge: usize) {
-        let account = self.account(priority);
-        account.release(charge);
-        account.released.unencodable += 1;
-        account.stats.unencodable += 1;
-    }
-
-    /// Frames that are encoded, and whose last byte the transport has not taken.
-    fn encoded_frames(&self, priority: Priority) -> usize {
-        self.of(priority).encoded.len()
-    }
-
-    fn ended(&mut self, priority: Priority, charge: usize) {
-        let account = self.account(priority);
-        account.release(charge);
-        account.released.ended += 1;
-        account.stats.connection_ended += 1;
-    }
-
-    /// The transport has taken the first `sent_total` bytes of the output.
-    pub(crate) fn settle(&mut self, sent_total: u64) {
-        for account in [&mut self.high, &mut self.low] {
-            while let Some(&(end, charge)) = account.encoded.front() {
-                crate::steps::step();
-                if end > sent_total {
-                    break;
-                }
-                account.encoded.pop_front();
-                account.release(charge);
-                account.released.sent += 1;
-                account.stats.sent += 1;
-            }
-        }
-    }
-
-    /// Takes back the entry of a frame that is in hand, and returns its charge.
-    fn take_in_hand(&mut self, priority: Priority) -> Option<usize> {
-        let encoded = &mut self.account(priority).encoded;
-        match encoded.back() {
-            Some(&(IN_HAND, charge)) => {
-                encoded.pop_back();
-                Some(charge)
-            }
-            _ => None,
-        }
-    }
-
-    /// The output that was encoded will not be sent: takes the charges of its frames, in
-    /// order.
-    fn take_encoded(&mut self, priority: Priority) -> VecDeque<(u64, usize)> {
-        core::mem::take(&mut self.account(priority).encoded)
-    }
-
-    /// Frees what holds nothing.
-    fn shrink(&mut self) {
-        for account in [&mut self.high, &mut self.low] {
-            if account.encoded.is_empty() {
-                account.encoded = VecDeque::new();
-            }
-        }
-    }
-}
 
 /// Both push queues.
 #[derive(Debug)]
@@ -219,11 +79,10 @@ impl<F> Queues<F> {
     }
 
     fn abandon_encoded(&mut self, priority: Priority) {
-        let mut charges = self.ledger.take_encoded(priority);
-        if let Some(&(IN_HAND, charge)) = charges.back() {
-            charges.pop_back();
+        if let Some(charge) = self.ledger.take_in_hand(priority) {
             self.ledger.ended(priority, charge);
         }
+        let mut charges = self.ledger.take_encoded(priority);
         let kept = self.unsent.take(priority, charges.len());
         for (_, charge) in charges.split_off(kept.len().min(charges.len())) {
             crate::steps::step();
@@ -270,7 +129,7 @@ impl<F> Pushes<F> {
     /// Whether a frame with this charge finds a slot.
     pub(crate) fn has_room(&self, priority: Priority, charge: usize) -> bool {
         match (self.capacity, &self.queues) {
-            (Some(capacity), Some(queues)) => queues.ledger.of(priority).has_room(capacity, charge),
+            (Some(capacity), Some(queues)) => queues.ledger.has_room(priority, capacity, charge),
             _ => true,
         }
     }
@@ -278,10 +137,7 @@ impl<F> Pushes<F> {
     /// Takes a slot and the frame.
     pub(crate) fn accept(&mut self, priority: Priority, accepted: Accepted<F>) {
         let queues = self.queues();
-        let account = queues.ledger.account(priority);
-        account.frames += 1;
-        account.bytes = account.bytes.saturating_add(accepted.charge);
-        account.stats.accepted += 1;
+        queues.ledger.accepted(priority, 1, accepted.charge);
         queues.queue(priority).push_back(accepted);
     }
 
@@ -291,12 +147,9 @@ impl<F> Pushes<F> {
             return;
         }
         let queues = self.queues();
-        let account = queues.ledger.account(priority);
-        account.frames += batch.len();
-        account.bytes = batch
-            .iter()
-            .fold(account.bytes, |sum, a| sum.saturating_add(a.charge));
-        account.stats.accepted += batch.len() as u64;
+        let charges = batch.iter().map(|accepted| accepted.charge);
+        let charge = charges.fold(0, usize::saturating_add);
+        queues.ledger.accepted(priority, batch.len(), charge);
         let queue = queues.queue(priority);
         if queue.is_empty() {
             core::mem::swap(queue, batch);
@@ -388,7 +241,7 @@ impl<F> Pushes<F> {
     pub(crate) fn take_released(&mut self, priority: Priority) -> Released {
         self.forget_sent();
         match self.used_ledger() {
-            Some(ledger) => core::mem::take(&mut ledger.account(priority).released),
+            Some(ledger) => ledger.take_released(priority),
             None => Released::default(),
         }
     }
@@ -409,13 +262,7 @@ impl<F> Pushes<F> {
     }
 
     pub(crate) fn stats(&self, priority: Priority) -> PushStats {
-        let Some(queues) = &self.queues else {
-            return PushStats::default();
-        };
-        let account = queues.ledger.of(priority);
-        PushStats {
-            queued: account.frames as u64,
-            ..account.stats
-        }
+        let queues = self.queues.as_ref();
+        queues.map_or_else(PushStats::default, |queues| queues.ledger.stats(priority))
     }
 }

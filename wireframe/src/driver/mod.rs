@@ -148,7 +148,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
         // What was accepted before a command was given, or a deadline came, goes first.
         let asked = self.mailbox.control().take_asked();
         self.take_pushes();
-        let had_events = self.check_time(cx);
+        let turn_comes_first = self.check_time(cx);
         if !asked.is_nothing() {
             self.take_orders(asked);
         }
@@ -159,7 +159,7 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             }
         }
         self.poll_woken();
-        if !had_events {
+        if !turn_comes_first {
             self.take_events(cx);
         }
         self.serve_connect(cx);

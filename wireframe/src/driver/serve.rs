@@ -222,7 +222,9 @@ impl<P: Protocol, T: Transport> Driver<P, T> {
             Serves::Request(id) => self.answered(id, answer),
             Serves::Connect => self.handled(answer),
             Serves::Push => {
-                self.at_work().pushes -= 1;
+                if let Some(at_work) = &mut self.at_work {
+                    at_work.pushes -= 1;
+                }
                 self.handled(answer);
             }
         }

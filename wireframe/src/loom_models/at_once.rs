@@ -10,11 +10,11 @@ use std::{
 };
 
 use loom::thread;
-use wireframe_proto::{Priority, Released};
+use wireframe_proto::Priority;
 
-use super::{mailbox, model_in_full};
+use super::{mailbox, model_in_full, send};
 use crate::{
-    push::{Batch, Command, ConnectionHandle, Mailbox, Settled},
+    push::{Batch, Command, ConnectionHandle, Mailbox},
     sync::Arc,
 };
 
@@ -126,18 +126,7 @@ impl Driver {
 
     /// The transport takes what the engine has.
     fn flush(&mut self) {
-        let low = self.batch.low.drain(..).map(|accepted| accepted.frame);
-        let before = self.sent.len();
-        self.sent.extend(low);
-        let sent = self.sent.len() - before;
-        self.mailbox.settle(&Settled {
-            low: Released {
-                sent: sent as u64,
-                bytes: sent,
-                ..Released::default()
-            },
-            ..Settled::default()
-        });
+        send(&self.mailbox, &mut self.batch, &mut self.sent);
     }
 
     /// Polls it if it is awake or was woken, and says whether it did.

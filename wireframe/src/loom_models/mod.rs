@@ -21,11 +21,11 @@ use std::{
 };
 
 use loom::{model, sync::Notify};
-use wireframe_proto::{ConnectionId, Peer, PushCapacity};
+use wireframe_proto::{ConnectionId, Peer, PushCapacity, Released};
 
 use crate::{
     budget::MemoryBudget,
-    push::{Common, Control, Mailbox, PushHandle, PushLimits},
+    push::{Batch, Common, Control, Mailbox, PushHandle, PushLimits, Settled},
     sync::Arc,
     testing::ManualClock,
 };
@@ -78,4 +78,18 @@ fn mailbox(frames: usize) -> (Arc<Mailbox<u32>>, PushHandle<u32>) {
     ));
     let handle = PushHandle::new(Arc::clone(&mailbox));
     (mailbox, handle)
+}
+
+/// The transport takes the low frames that the engine has, and their slots are given back.
+fn send(mailbox: &Mailbox<u32>, batch: &mut Batch<u32>, sent: &mut Vec<u32>) {
+    let frames = batch.low.len();
+    sent.extend(batch.low.drain(..).map(|accepted| accepted.frame));
+    mailbox.settle(&Settled {
+        low: Released {
+            sent: frames as u64,
+            bytes: frames,
+            ..Released::default()
+        },
+        ..Settled::default()
+    });
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use loom::{model, thread};
-use wireframe_proto::{Priority, Released};
+use wireframe_proto::Priority;
 
-use super::{Sleeper, block_on, mailbox};
+use super::{Sleeper, block_on, mailbox, send};
 use crate::{
-    push::{Asked, Batch, ConnectionHandle, Mailbox, PushHandle, Settled},
+    push::{Asked, Batch, ConnectionHandle, Mailbox, PushHandle},
     sync::Arc,
 };
 
@@ -45,18 +45,7 @@ impl Driving {
         if !self.is_heard {
             return;
         }
-        let before = self.sent.len();
-        let frames = self.batch.low.drain(..).map(|accepted| accepted.frame);
-        self.sent.extend(frames);
-        let sent = self.sent.len() - before;
-        self.mailbox.settle(&Settled {
-            low: Released {
-                sent: sent as u64,
-                bytes: sent,
-                ..Released::default()
-            },
-            ..Settled::default()
-        });
+        send(&self.mailbox, &mut self.batch, &mut self.sent);
     }
 
     /// Sends, and sleeps when there is nothing to do, until it `is_done` with what it has
